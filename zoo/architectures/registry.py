@@ -1,0 +1,118 @@
+"""The architectures by name; a new one adds its file and one line here."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pydantic import ValidationError
+from torch import Generator, nn
+
+from zoo.architectures.base import Architecture, ArchitectureOptions, DataShape
+from zoo.architectures.mlp import MLP
+from zoo.errors import SpecificationError, unknown_name
+from zoo.spec import ArchitectureSpecification, Layout, describe
+from zoo.weights import layout_of
+
+_REGISTRY: dict[str, Architecture] = {family.name: family for family in (MLP(),)}
+
+
+def names() -> list[str]:
+    """List the registered architectures.
+
+    Returns:
+        Their names, sorted.
+
+    Example:
+        >>> "mlp" in names()
+        True
+    """
+    return sorted(_REGISTRY)
+
+
+def _family(name: str) -> Architecture:
+    if name not in _REGISTRY:
+        raise unknown_name("architecture", name, _REGISTRY)
+    return _REGISTRY[name]
+
+
+def _options(architecture: ArchitectureSpecification) -> ArchitectureOptions:
+    try:
+        return _family(architecture.name).options.model_validate(architecture.options)
+    except ValidationError as error:
+        raise SpecificationError(f"architecture {architecture.name!r}:\n{describe(error)}") from None
+
+
+def resolve(architecture: ArchitectureSpecification) -> ArchitectureSpecification:
+    """Check an architecture's options and write out its defaults.
+
+    Args:
+        architecture: Name and options, as a recipe gives them.
+
+    Returns:
+        The same with every option present, so that its hash does not depend on defaults.
+
+    Raises:
+        UnknownNameError: No architecture has this name.
+        SpecificationError: An option is unknown or out of range.
+
+    Example:
+        >>> resolve(ArchitectureSpecification(name="mlp", width=8)).options
+        {'width': 8, 'depth': 2, 'activation': 'relu'}
+    """
+    options = _options(architecture).model_dump(mode="json")
+    return ArchitectureSpecification.model_validate({"name": architecture.name, **options})
+
+
+def build(architecture: ArchitectureSpecification, data: DataShape) -> nn.Module:
+    """Build a network; its weights carry no meaning until `initialise` or `load_state_dict`.
+
+    Args:
+        architecture: Name and options.
+        data: Shape of the inputs, number of classes.
+
+    Returns:
+        The module.
+
+    Raises:
+        UnknownNameError: No architecture has this name.
+        SpecificationError: An option is unknown or out of range.
+    """
+    return _family(architecture.name).build(_options(architecture), data)
+
+
+def initialise(architecture: ArchitectureSpecification, module: nn.Module, generator: Generator) -> None:
+    """Draw the initial weights of a network in place.
+
+    Args:
+        architecture: Name and options.
+        module: What `build` made.
+        generator: Source of all randomness.
+    """
+    _family(architecture.name).initialise(module, generator)
+
+
+@lru_cache(maxsize=4096)
+def _layout(architecture_json: str, data: DataShape) -> Layout:
+    architecture = ArchitectureSpecification.model_validate_json(architecture_json)
+    return layout_of(build(architecture, data), architecture.name)
+
+
+def layout(architecture: ArchitectureSpecification, data: DataShape) -> Layout:
+    """Give the layout of a network's weights.
+
+    Args:
+        architecture: Name and options.
+        data: Shape of the inputs, number of classes.
+
+    Returns:
+        The layout; equal for all networks that can be stacked.
+
+    Raises:
+        UnknownNameError: No architecture has this name.
+        SpecificationError: An option is unknown or out of range.
+
+    Example:
+        >>> layout(ArchitectureSpecification(name="mlp", width=8), DataShape((64,), 10)).size
+        682
+    """
+    return _layout(resolve(architecture).model_dump_json(), data)

@@ -1,0 +1,52 @@
+"""The datasets by name; a new one adds its file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from zoo.datasets import digits
+from zoo.datasets.base import Dataset
+from zoo.errors import unknown_name
+
+_LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits.load}
+
+
+def names() -> list[str]:
+    """List the registered datasets.
+
+    Returns:
+        Their names, sorted.
+
+    Example:
+        >>> "digits" in names()
+        True
+    """
+    return sorted(_LOADERS)
+
+
+@cache
+def _load(name: str) -> Dataset:
+    return _LOADERS[name]()
+
+
+def load(name: str) -> Dataset:
+    """Load a dataset; it stays in memory and is shared.
+
+    Args:
+        name: Registered name.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        UnknownNameError: No dataset has this name.
+
+    Example:
+        >>> data = load("digits")
+        >>> len(data.train), len(data.val), len(data.test), data.input_shape
+        (1000, 297, 500, (64,))
+    """
+    if name not in _LOADERS:
+        raise unknown_name("dataset", name, _LOADERS)
+    return _load(name)

@@ -1,0 +1,51 @@
+"""Logits of a whole stack of networks in one pass."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from zoo.spec import Layout
+from zoo.weights import unflatten
+
+
+def stack_logits(
+    module: nn.Module, layout: Layout, weights: Float[Tensor, "models params"], inputs: Float[Tensor, "..."]
+) -> Float[Tensor, "models items classes"]:
+    """Run every network of a stack, differentiable with respect to the weights.
+
+    Args:
+        module: Skeleton of the network; its own weights are not used.
+        layout: Layout of the weights.
+        weights: `(n_models, n_params)`.
+        inputs: `(n_models, n_items, ...)`, one batch for each network.
+
+    Returns:
+        Logits `(n_models, n_items, n_classes)`.
+    """
+
+    def one(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(module, tensors, (x,))
+        return logits
+
+    return vmap(one)(unflatten(weights, layout), inputs)
+
+
+@torch.no_grad()
+def evaluate_logits(
+    module: nn.Module, layout: Layout, weights: Float[Tensor, "models params"], inputs: Float[Tensor, "items ..."]
+) -> Float[Tensor, "models items classes"]:
+    """Run every network of a stack in eval mode on the same inputs.
+
+    Args:
+        module: Skeleton of the network.
+        layout: Layout of the weights.
+        weights: `(n_models, n_params)`.
+        inputs: `(n_items, ...)`, shared.
+
+    Returns:
+        Logits `(n_models, n_items, n_classes)`.
+    """
+    return stack_logits(module.eval(), layout, weights, inputs.expand(len(weights), *inputs.shape))
