@@ -2,9 +2,9 @@
 
 from zoo.architectures.base import Architecture as Architecture
 from zoo.architectures.base import ArchitectureOptions as ArchitectureOptions
-from zoo.architectures.base import DataShape as DataShape
 from zoo.architectures.registry import build as build
 from zoo.architectures.registry import initialise as initialise
 from zoo.architectures.registry import layout as layout
 from zoo.architectures.registry import names as names
 from zoo.architectures.registry import resolve as resolve
+from zoo.spec import DataShape as DataShape

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Generator, nn
+
+from zoo.spec import DataShape
 
 
 class ArchitectureOptions(BaseModel):
@@ -15,21 +17,7 @@ class ArchitectureOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-@dataclass(frozen=True)
-class DataShape:
-    """What a network needs to know of its data.
-
-    Attributes:
-        inputs: Shape of one input, without the batch.
-        classes: Number of classes.
-    """
-
-    inputs: tuple[int, ...]
-    classes: int
-
-
-@runtime_checkable
-class Architecture(Protocol):
+class Architecture(ABC):
     """A family of networks, registered under a name.
 
     Attributes:
@@ -37,11 +25,13 @@ class Architecture(Protocol):
         options: Class of its options.
     """
 
-    name: str
-    options: type[ArchitectureOptions]
+    name: ClassVar[str]
+    options: ClassVar[type[ArchitectureOptions]]
 
+    @abstractmethod
     def build(self, options: ArchitectureOptions, data: DataShape) -> nn.Module:
         """Build the network with weights that no one has set yet."""
 
+    @abstractmethod
     def initialise(self, module: nn.Module, generator: Generator) -> None:
         """Draw the initial weights in place, from this generator alone."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Literal
 
 from pydantic import Field
 from torch import Generator, nn
 
-from zoo.architectures.base import ArchitectureOptions, DataShape
+from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.spec import DataShape
 
 
 class MLPOptions(ArchitectureOptions):
@@ -28,7 +30,7 @@ class MLPOptions(ArchitectureOptions):
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
-class MLP:
+class MLP(Architecture):
     """The MLP family; parameter names are those of `nn.Sequential`: `0.weight`, `0.bias`, `2.weight`, ...
 
     Parameters: `w(d + 1) + (depth - 1) w(w + 1) + c(w + 1)` for d inputs, width w and c classes.
@@ -50,7 +52,7 @@ class MLP:
         chosen = MLPOptions.model_validate(options.model_dump())
         sizes = [math.prod(data.inputs)] + [chosen.width] * chosen.depth
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[chosen.activation]()]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], data.classes))
 

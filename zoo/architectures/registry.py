@@ -7,10 +7,10 @@ from functools import lru_cache
 from pydantic import ValidationError
 from torch import Generator, nn
 
-from zoo.architectures.base import Architecture, ArchitectureOptions, DataShape
+from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.mlp import MLP
 from zoo.errors import SpecificationError, unknown_name
-from zoo.spec import ArchitectureSpecification, Layout, describe
+from zoo.spec import ArchitectureSpecification, DataShape, Layout, describe
 from zoo.weights import layout_of
 
 _REGISTRY: dict[str, Architecture] = {family.name: family for family in (MLP(),)}

@@ -4,3 +4,4 @@ from zoo.datasets.base import Dataset as Dataset
 from zoo.datasets.base import Items as Items
 from zoo.datasets.registry import load as load
 from zoo.datasets.registry import names as names
+from zoo.datasets.registry import shape as shape

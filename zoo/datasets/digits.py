@@ -6,7 +6,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from zoo.datasets.base import Dataset, Items
+from zoo.spec import DataShape
 
+SHAPE = DataShape((64,), 10)
 TRAIN, VAL = 1000, 297
 """1,797 items: 1,000 to train, 297 to choose, 500 to report."""
 
@@ -28,7 +30,7 @@ def load() -> Dataset:
         train=train,
         val=val,
         test=test,
-        classes=10,
+        classes=SHAPE.classes,
         licence="CC-BY-4.0",
         source="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
     )

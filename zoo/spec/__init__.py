@@ -8,6 +8,7 @@ from zoo.spec.hashing import canonical_json as canonical_json
 from zoo.spec.hashing import digest as digest
 from zoo.spec.layout import Layout as Layout
 from zoo.spec.layout import LayoutEntry as LayoutEntry
+from zoo.spec.manifest import FORMAT_VERSION as FORMAT_VERSION
 from zoo.spec.manifest import Axis as Axis
 from zoo.spec.manifest import Counts as Counts
 from zoo.spec.manifest import FileRecord as FileRecord
@@ -18,6 +19,7 @@ from zoo.spec.manifest import describe as describe
 from zoo.spec.manifest import parse_json as parse_json
 from zoo.spec.specification import ArchitectureSpecification as ArchitectureSpecification
 from zoo.spec.specification import DatasetSpecification as DatasetSpecification
+from zoo.spec.specification import DataShape as DataShape
 from zoo.spec.specification import ModelSpecification as ModelSpecification
 from zoo.spec.specification import SeedSpecification as SeedSpecification
 from zoo.spec.specification import TrainingSpecification as TrainingSpecification

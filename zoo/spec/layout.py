@@ -84,5 +84,9 @@ class Layout(BaseModel):
         return f"{self.architecture}-{self.size}-{digest(self.model_dump(mode='json'))[:8]}"
 
     def to_json(self) -> str:
-        """Write the layout as one line of JSON, as the shards store it."""
+        """Write the layout as JSON.
+
+        Returns:
+            One line, as the shards store it.
+        """
         return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))

@@ -12,7 +12,7 @@ from zoo.errors import FormatError, UnsafeFileError
 from zoo.spec.columns import Column, DType, TableName
 from zoo.spec.layout import Layout
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 MAX_MANIFEST_BYTES = 64 << 20
 _SAFE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*(/[A-Za-z0-9_][A-Za-z0-9_.=+-]*)*")
 
@@ -101,6 +101,7 @@ class Counts(_Record):
         failed: Models whose training raised an error.
         checkpoints: Stored weight vectors.
         cells: Grid points.
+        planned: Models that the recipe asks for.
     """
 
     models: int
@@ -109,6 +110,7 @@ class Counts(_Record):
     failed: int
     checkpoints: int
     cells: int
+    planned: int
 
 
 class Manifest(_Record):
@@ -120,7 +122,6 @@ class Manifest(_Record):
         name: Name of the zoo.
         description: One paragraph.
         licence: SPDX id of the licence of the data.
-        complete: Whether every model of the recipe has its row.
         recipe: The recipe, all defaults written out.
         recipe_hash: SHA-256 of the recipe's canonical JSON.
         axes: The axes, load first.
@@ -138,7 +139,6 @@ class Manifest(_Record):
     name: str
     description: str
     licence: str
-    complete: bool
     recipe: dict[str, Any]
     recipe_hash: str
     axes: tuple[Axis, ...]
@@ -163,6 +163,11 @@ class Manifest(_Record):
                 raise ValueError(f"split {split!r} points to {path!r}, which is not among the files")
         return self
 
+    @property
+    def complete(self) -> bool:
+        """Whether every model of the recipe has its row."""
+        return self.counts.models == self.counts.planned
+
     def axis_names(self, kind: str | None = None) -> list[str]:
         """List the axes.
 
@@ -175,7 +180,11 @@ class Manifest(_Record):
         return [axis.name for axis in self.axes if kind in {None, axis.kind}]
 
     def to_json(self) -> str:
-        """Write the manifest as the file has it: indented, keys in the order of the format."""
+        """Write the manifest as the file has it.
+
+        Returns:
+            Indented JSON, keys in the order of the format.
+        """
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
 
     @classmethod

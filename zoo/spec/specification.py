@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +11,19 @@ from zoo.spec.hashing import digest
 
 Scalar = str | bool | int | float
 """A value on an axis or an option of an architecture."""
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a network needs to know of its data.
+
+    Attributes:
+        inputs: Shape of one input, without the batch.
+        classes: Number of classes.
+    """
+
+    inputs: tuple[int, ...]
+    classes: int
 
 
 class DatasetSpecification(BaseModel):

@@ -12,7 +12,10 @@ from zoo.weights import unflatten
 
 
 def stack_logits(
-    module: nn.Module, layout: Layout, weights: Float[Tensor, "models params"], inputs: Float[Tensor, "..."]
+    module: nn.Module,
+    layout: Layout,
+    weights: Float[Tensor, "models params"],
+    inputs: Float[Tensor, "models items ..."],
 ) -> Float[Tensor, "models items classes"]:
     """Run every network of a stack, differentiable with respect to the weights.
 
@@ -35,7 +38,10 @@ def stack_logits(
 
 @torch.no_grad()
 def evaluate_logits(
-    module: nn.Module, layout: Layout, weights: Float[Tensor, "models params"], inputs: Float[Tensor, "items ..."]
+    module: nn.Module,
+    layout: Layout,
+    weights: Float[Tensor, "models params"],
+    inputs: Float[Tensor, "items ..."],
 ) -> Float[Tensor, "models items classes"]:
     """Run every network of a stack in eval mode on the same inputs.
 

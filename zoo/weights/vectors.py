@@ -35,7 +35,7 @@ def unflatten(vectors: Float[Tensor, "... params"], layout: Layout) -> dict[str,
     """
     if vectors.shape[-1] != layout.size:
         raise FormatError(f"layout {layout.id} has {layout.size} numbers, got vectors of {vectors.shape[-1]}")
-    pieces = vectors.split([entry.size for entry in layout.entries], dim=-1)
+    pieces = torch.split(vectors, [entry.size for entry in layout.entries], dim=-1)
     lead = vectors.shape[:-1]
     return {e.name: piece.reshape(lead + e.shape) for e, piece in zip(layout.entries, pieces, strict=True)}
 
@@ -63,10 +63,8 @@ def flatten(tensors: Mapping[str, Tensor], layout: Layout) -> Float[Tensor, " pa
     got = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != got:
         differing = sorted(k for k in expected.keys() | got.keys() if expected.get(k) != got.get(k))
-        raise FormatError(
-            f"layout {layout.id} does not fit this state dict; "
-            + "; ".join(f"{k}: expected {expected.get(k, 'none')}, got {got.get(k, 'none')}" for k in differing)
-        )
+        faults = (f"{k}: expected {expected.get(k, 'none')}, got {got.get(k, 'none')}" for k in differing)
+        raise FormatError(f"layout {layout.id} does not fit this state dict; {'; '.join(faults)}")
     return torch.cat([tensors[e.name].detach().to(torch.float32).reshape(-1) for e in layout.entries])
 
 

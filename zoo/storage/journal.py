@@ -1,0 +1,133 @@
+"""The maker's journal: one fsynced line for each committed file; tables and manifest derive from it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from zoo.errors import FormatError, StorageError
+from zoo.spec import FileRecord, Protocol, check_path, describe
+from zoo.storage.atomic import append_line
+
+JOURNAL = "journal.jsonl"
+LOCK = ".writer.lock"
+
+
+class Entry(BaseModel):
+    """One committed file.
+
+    Attributes:
+        kind: What the file holds.
+        path: Its path in the zoo.
+        shard: The weight shard that it belongs to; its own path for a weight shard.
+        record: Size, digest and rows.
+        protocol: Protocol of a measurement.
+        seconds: Wall time that its content took to make.
+        retry: Whether the next run shall make the file again, since training raised an error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["weights", "predictions", "measurement"]
+    path: Annotated[str, AfterValidator(check_path)]
+    shard: Annotated[str, AfterValidator(check_path)]
+    record: FileRecord
+    protocol: Protocol | None = None
+    protocol_id: str | None = None
+    seconds: float = 0.0
+    retry: bool = False
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a journal says.
+
+    Attributes:
+        entries: The last entry of each path, in the order of first appearance.
+        size: Bytes of whole lines; a torn last line does not count.
+    """
+
+    entries: dict[str, Entry]
+    size: int
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """List the entries of one kind.
+
+        Args:
+            kind: `weights`, `predictions` or `measurement`.
+
+        Returns:
+            The entries, by path.
+        """
+        return sorted((e for e in self.entries.values() if e.kind == kind), key=lambda e: e.path)
+
+
+def read_journal(root: Path) -> Journal | None:
+    """Read the journal of a zoo.
+
+    Args:
+        root: The zoo.
+
+    Returns:
+        The journal, or nothing where the zoo has none because it was published.
+
+    Raises:
+        FormatError: A line that is not the torn last one is broken.
+    """
+    path = root / JOURNAL
+    if not path.exists():
+        return None
+    entries: dict[str, Entry] = {}
+    size = 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            entry = Entry.model_validate_json(line)
+        except ValidationError as error:
+            raise FormatError(
+                f"{path}, line {number} is no journal entry:\n{describe(error)}\n"
+                "delete this line, then run the same generate command again: its file is made anew"
+            ) from None
+        entries[entry.path] = entry
+        size += len(line)
+    return Journal(entries, size)
+
+
+def commit(root: Path, entry: Entry) -> None:
+    """Write down that a file is whole and in place.
+
+    Args:
+        root: The zoo.
+        entry: The file; a later entry of the same path replaces it.
+    """
+    append_line(root / JOURNAL, entry.model_dump_json(exclude_defaults=True).encode())
+
+
+@contextmanager
+def writer_lock(root: Path) -> Iterator[None]:
+    """Keep a second writer out of a zoo; the lock goes with its process, however that ends.
+
+    Args:
+        root: The zoo.
+
+    Yields:
+        Nothing; the lock is held inside.
+
+    Raises:
+        StorageError: Another process is writing to this zoo.
+    """
+    with (root / LOCK).open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"another process is writing to {root}; wait until it ends, or choose another folder"
+            ) from None
+        yield
