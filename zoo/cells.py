@@ -1,0 +1,40 @@
+"""Cells: one row a grid point, metrics averaged over its seeds."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from zoo.spec import CORE_COLUMNS, Manifest
+
+
+def average_cells(
+    manifest: Manifest, *, models: pd.DataFrame, checkpoints: pd.DataFrame, pairs: pd.DataFrame
+) -> pd.DataFrame:
+    """Average what was measured over the seeds of each cell.
+
+    Args:
+        manifest: Names the axes.
+        models: Table of models.
+        checkpoints: Table of checkpoints.
+        pairs: Table of pairs.
+
+    Returns:
+        One row a cell: `cell_id`, the axes, `n_models`, `n_finished`, and each metric's mean: those of
+        checkpoints over the finished models' last epoch, those of pairs over the pairs. Missing values do not
+        count; a metric that is missing for all is missing.
+    """
+    axes = manifest.axis_names()
+    grouped = models.groupby("cell_id", sort=False)
+    cells = grouped[axes].first()
+    cells["n_models"] = grouped.size()
+    cells["n_finished"] = (models["status"] == "finished").groupby(models["cell_id"]).sum()
+    last = checkpoints.merge(models[["model_id", "cell_id", "status", "last_epoch"]], on="model_id")
+    last = last[(last["status"] == "finished") & (last["epoch"] == last["last_epoch"])]
+    core = {column.name for column in CORE_COLUMNS["checkpoints"]} | {"last_epoch"}
+    pair_core = {column.name for column in CORE_COLUMNS["pairs"]}
+    return cells.join(_means(last, core)).join(_means(pairs, pair_core)).reset_index()
+
+
+def _means(frame: pd.DataFrame, core: set[str]) -> pd.DataFrame:
+    metrics = [name for name in frame.select_dtypes("number").columns if name not in core]
+    return frame.groupby("cell_id")[metrics].mean()
