@@ -131,7 +131,7 @@ def _write_splits(root: Path, models: pd.DataFrame, files: dict[str, FileRecord]
 def _derive(root: Path, manifest: Manifest, journal: Journal) -> Assembly:
     """Read every shard's index and every measurement, and put the tables together."""
     models, checkpoints, layouts = _read_shards(root, manifest.axes, journal.of_kind("weights"))
-    protocols, measured = _read_measurements(root, journal.of_kind("measurement"))
+    protocols, measured = _read_measurements(root, journal)
     tables: dict[TableName, pd.DataFrame] = {"models": models}
     for name in TABLES[1:]:
         base = checkpoints if name == "checkpoints" else None
@@ -171,9 +171,11 @@ def _read_shards(
 
 
 def _read_measurements(
-    root: Path, entries: list[Entry]
+    root: Path, journal: Journal
 ) -> tuple[dict[str, Protocol], dict[str, pd.DataFrame]]:
-    """Read the measurements of the newest protocol of each metric; older ones are superseded."""
+    """Read the measurements of the shards as they are now, by the newest protocol of each metric."""
+    current = {shard.record.sha256 for shard in journal.of_kind("weights")}
+    entries = [entry for entry in journal.of_kind("measurement") if entry.of in current]
     newest = {e.protocol.metric: e.protocol_id for e in entries if e.protocol and e.protocol_id}
     protocols: dict[str, Protocol] = {}
     frames: dict[str, list[pd.DataFrame]] = {}

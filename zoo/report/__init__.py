@@ -1,0 +1,1 @@
+"""What people look at: progress, tables on the terminal, figures."""

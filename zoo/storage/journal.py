@@ -26,6 +26,7 @@ class Entry(BaseModel):
         kind: What the file holds.
         path: Its path in the zoo.
         shard: The weight shard that it belongs to; its own path for a weight shard.
+        of: Digest of that shard when the file was made; missing for a weight shard.
         record: Size, digest and rows.
         protocol: Protocol of a measurement.
         seconds: Wall time that its content took to make.
@@ -38,6 +39,7 @@ class Entry(BaseModel):
     path: Annotated[str, AfterValidator(check_path)]
     shard: Annotated[str, AfterValidator(check_path)]
     record: FileRecord
+    of: str | None = None
     protocol: Protocol | None = None
     protocol_id: str | None = None
     seconds: float = 0.0

@@ -1,0 +1,163 @@
+"""Measure: every metric on every shard, resumable, each value beside the id of its protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zoo import Zoo, datasets
+from zoo import open as open_zoo
+from zoo.assembly import write_assembly
+from zoo.errors import FormatError, unknown_name
+from zoo.metrics import Metric, Subject, all_metrics
+from zoo.report.progress import progress_bar
+from zoo.spec import FileRecord, ModelSpecification
+from zoo.storage import Entry, Journal, commit, parquet_bytes, read_journal, write_file, writer_lock
+from zoo.storage.weights import WeightShard, read_predictions, read_weights, write_predictions
+
+
+def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all", locked: bool = False) -> Zoo:
+    """Measure a zoo; what has been measured under the same protocol is kept.
+
+    Args:
+        out: Folder of the zoo.
+        metrics: Names of metrics, or `all`.
+        locked: Whether the caller already holds the writer's lock.
+
+    Returns:
+        The zoo with its new columns.
+
+    Raises:
+        UnknownNameError: No metric has this name.
+        FormatError: The zoo was published: its tables are final.
+        StorageError: The disk is full, or another process writes to the folder.
+    """
+    root = Path(out)
+    chosen = _choose(metrics)
+    with nullcontext() if locked else writer_lock(root):
+        journal = read_journal(root)
+        if journal is None:
+            raise FormatError(f"{root} has no journal: it was published, and its tables are final")
+        pending = [(e, m) for e in journal.of_kind("weights") for m in chosen if not _is_done(root, e, m, journal)]
+        with progress_bar() as progress:
+            for entry, metric in progress.track(pending, description="measuring"):
+                _measure_shard(root, entry, metric)
+        write_assembly(root)
+    return open_zoo(root)
+
+
+def _choose(metrics: Sequence[str] | Literal["all"]) -> list[Metric]:
+    """Look the metrics up, those that store predictions first."""
+    known = all_metrics()
+    names = list(known) if metrics == "all" else list(metrics)
+    for name in names:
+        if name not in known:
+            raise unknown_name("metric", name, known)
+    return sorted((known[name] for name in names), key=lambda metric: metric.needs_predictions)
+
+
+def _part(shard: str, metric: Metric) -> str:
+    return f"parts/{metric.name}/{Path(shard).stem}.parquet"
+
+
+def _predictions(shard: str) -> str:
+    return f"predictions/{Path(shard).stem}.h5"
+
+
+def _is_done(root: Path, shard: Entry, metric: Metric, journal: Journal) -> bool:
+    """Say whether this shard's weights, as they are now, were measured under this protocol."""
+    entry = journal.entries.get(_part(shard.path, metric))
+    return (
+        entry is not None
+        and entry.protocol_id == metric.protocol_id
+        and entry.of == shard.record.sha256
+        and (root / entry.path).is_file()
+    )
+
+
+def _measure_shard(root: Path, shard: Entry, metric: Metric) -> None:
+    start = time.perf_counter()
+    content = read_weights(root / shard.path, shard.record)
+    stored = root / _predictions(shard.path)
+    known = read_predictions(stored) if metric.needs_predictions and stored.exists() else None
+    frames, predicted = [], []
+    for places, subject in subjects(content, known):
+        measured = metric.compute(subject)
+        frames.append(measured.frame)
+        if measured.predictions is not None:
+            predicted.append((places, measured.predictions))
+    if predicted:
+        ids = content.checkpoints["checkpoint_id"].tolist()
+        record = write_predictions(stored, ids, _scatter(predicted))
+        _commit(root, shard, _predictions(shard.path), record)
+    columns = metric.protocol().columns
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[c.name for c in columns])
+    path = _part(shard.path, metric)
+    record = write_file(root / path, parquet_bytes(frame, columns), rows=len(frame))
+    _commit(root, shard, path, record, metric=metric, seconds=time.perf_counter() - start)
+
+
+def _commit(
+    root: Path, shard: Entry, path: str, record: FileRecord, *, metric: Metric | None = None, seconds: float = 0.0
+) -> None:
+    entry = Entry(
+        kind="measurement" if metric else "predictions",
+        path=path,
+        shard=shard.path,
+        of=shard.record.sha256,
+        record=record,
+        protocol=metric.protocol() if metric else None,
+        protocol_id=metric.protocol_id if metric else None,
+        seconds=round(seconds, 3),
+    )
+    commit(root, entry)
+
+
+def _scatter(parts: Iterable[tuple[NDArray[np.intp], NDArray[np.integer]]]) -> NDArray[np.integer]:
+    """Put the groups' rows back to where they stand in the shard."""
+    listed = list(parts)
+    merged = np.empty((sum(len(places) for places, _ in listed), listed[0][1].shape[1]), listed[0][1].dtype)
+    for places, rows in listed:
+        merged[places] = rows
+    return merged
+
+
+def subjects(
+    shard: WeightShard, predictions: NDArray[np.integer] | None
+) -> Iterator[tuple[NDArray[np.intp], Subject]]:
+    """Cut a shard into what one metric call can see: one architecture on one dataset.
+
+    Args:
+        shard: The shard.
+        predictions: Predicted classes of its rows, where already stored.
+
+    Yields:
+        Places in the shard, and the subject that these rows make up.
+    """
+    models = pd.DataFrame(shard.models)
+    specs = {m["model_id"]: ModelSpecification.model_validate_json(m["specification"]) for m in shard.models}
+    rows = shard.checkpoints.merge(models[["model_id", "cell_id", "seed", "status"]], on="model_id")
+    rows["last_epoch"] = rows.groupby("model_id")["epoch"].transform("max")
+    kinds = {m: (s.architecture.model_dump_json(), s.dataset.model_dump_json()) for m, s in specs.items()}
+    for _, group in rows.groupby(rows["model_id"].map(kinds), sort=False):
+        places = group.index.to_numpy()
+        spec = specs[group["model_id"].iloc[0]]
+        yield (
+            places,
+            Subject(
+                weights=shard.weights[places],
+                layout=shard.layout,
+                architecture=spec.architecture,
+                dataset=datasets.load(spec.dataset.name),
+                dataset_specification=spec.dataset,
+                checkpoints=group.reset_index(drop=True),
+                predictions=None if predictions is None else predictions[places],
+            ),
+        )

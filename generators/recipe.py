@@ -1,0 +1,229 @@
+"""Recipes: a population described in one YAML file, checked whole before anything is trained."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+
+from zoo import architectures, datasets
+from zoo.errors import SpecificationError, ZooError, unknown_name
+from zoo.spec import MODEL_COLUMNS, ModelSpecification, describe, digest
+
+Value = Annotated[StrictBool | int | float | str, Field(union_mode="left_to_right")]
+_MAX_RECIPE_BYTES = 1 << 20
+
+
+class Axes(BaseModel):
+    """The grid: every field of a specification may be an axis.
+
+    Attributes:
+        load: Values by field, such as `architecture.width: [8, 16]`.
+        temperature: Values by field, such as `training.learning_rate: [0.01, 0.1]`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    load: dict[str, tuple[Value, ...]] = Field(min_length=1)
+    temperature: dict[str, tuple[Value, ...]] = Field(min_length=1)
+
+    @property
+    def fields(self) -> dict[str, tuple[Value, ...]]:
+        """Values by field, load first."""
+        return {**self.load, **self.temperature}
+
+
+class Recipe(BaseModel):
+    """A population to train: what all models share, the axes on which they differ, the seeds.
+
+    Attributes:
+        name: Name of the zoo.
+        description: One paragraph for its readers.
+        licence: SPDX id of the licence of the weights.
+        dataset: Fields of the dataset that are not axes.
+        architecture: Fields of the architecture that are not axes.
+        training: Fields of the training that are not axes.
+        axes: The grid.
+        seeds: Seeds of each cell; seed s draws initial weights and data order from streams of s.
+        checkpoints: Epochs whose weights are kept, beside 0 and the last.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    description: str = Field(min_length=1)
+    licence: str = "CC-BY-4.0"
+    dataset: dict[str, Value]
+    architecture: dict[str, Value]
+    training: dict[str, Value]
+    axes: Axes
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=1)
+    checkpoints: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _grid_is_sound(self) -> Self:
+        for field, values in self.axes.fields.items():
+            _check_axis(field, values)
+        names = [axis_name(field) for field in self.axes.fields]
+        reserved = {column.name for column in MODEL_COLUMNS} & set(names)
+        if len(set(names)) < len(names) or reserved:
+            raise ValueError(f"axes become columns {names}; they must differ from each other and {reserved}")
+        both = set(self.axes.load) & set(self.axes.temperature)
+        if both:
+            raise ValueError(f"{', '.join(both)} is a load axis or a temperature axis, not both")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"a seed stands twice in {list(self.seeds)}")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the recipe, all defaults written out."""
+        return digest(self.model_dump(mode="json"))
+
+    def specification(self, values: dict[str, Any], seed: int) -> ModelSpecification:
+        """Write out the specification of one model.
+
+        Args:
+            values: Value by field of each axis.
+            seed: One of the seeds.
+
+        Returns:
+            The specification, all defaults written out.
+
+        Raises:
+            SpecificationError: A key is unknown or a value out of range.
+        """
+        parts: dict[str, dict[str, Any]] = {
+            "dataset": dict(self.dataset),
+            "architecture": dict(self.architecture),
+            "training": dict(self.training),
+            "seeds": {"init_seed": seed, "order_seed": seed},
+        }
+        for field, value in values.items():
+            part, _, key = field.partition(".")
+            parts[part][key] = value
+        try:
+            spec = ModelSpecification.model_validate(parts)
+        except ValidationError as error:
+            raise SpecificationError(f"recipe {self.name!r}, {values}:\n{describe(error)}") from None
+        datasets.shape(spec.dataset.name)
+        return spec.model_copy(update={"architecture": architectures.resolve(spec.architecture)})
+
+
+def axis_name(field: str) -> str:
+    """Name the column of an axis.
+
+    Args:
+        field: Field of the specification.
+
+    Returns:
+        Its last part.
+
+    Example:
+        >>> axis_name("training.learning_rate")
+        'learning_rate'
+    """
+    return field.rpartition(".")[2]
+
+
+def _check_axis(field: str, values: tuple[Value, ...]) -> None:
+    part, _, key = field.partition(".")
+    if part not in {"dataset", "architecture", "training"} or not key:
+        raise ValueError(f"axis {field!r}: expected dataset.<key>, architecture.<key> or training.<key>")
+    if not values:
+        raise ValueError(f"axis {field!r} is empty; give at least one value")
+    if len(set(values)) < len(values):
+        raise ValueError(f"axis {field!r} has a value twice: {list(values)}")
+
+
+def list_recipes() -> list[str]:
+    """List the recipes that come with the package.
+
+    Returns:
+        Their names, sorted.
+
+    Example:
+        >>> "digits-mlp-demo" in list_recipes()
+        True
+    """
+    folder = resources.files("generators") / "recipes"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """Load a recipe and check every value on its axes.
+
+    Args:
+        source: Name of a recipe that comes with the package, or a YAML file.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UnknownNameError: No such recipe or file.
+        SpecificationError: Broken YAML, an unknown key, a value out of range, an empty axis.
+
+    Example:
+        >>> load_recipe("digits-mlp-demo").seeds
+        (0, 1, 2)
+    """
+    text, origin = _read(source)
+    try:
+        recipe = Recipe.model_validate(_parse(text, origin))
+    except ValidationError as error:
+        raise SpecificationError(f"{origin} is not a recipe:\n{describe(error)}") from None
+    try:
+        _check_values(recipe)
+    except ZooError as error:
+        raise SpecificationError(f"{origin}: {error}") from None
+    return recipe
+
+
+def _read(source: str | Path) -> tuple[str, str]:
+    if str(source) in list_recipes():
+        file = resources.files("generators") / "recipes" / f"{source}.yaml"
+        return file.read_text(encoding="utf-8"), f"recipe {source}"
+    path = Path(source)
+    if not path.is_file():
+        way_out = "Or give the path of a YAML file."
+        raise unknown_name("recipe", str(source), list_recipes(), way_out=way_out)
+    if path.stat().st_size > _MAX_RECIPE_BYTES:
+        raise SpecificationError(f"{path} has {path.stat().st_size:,} bytes; a recipe has at most 1 MiB")
+    return path.read_text(encoding="utf-8", errors="replace"), str(path)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases, which can blow up, and without keys that stand twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("a recipe has no aliases (*name)")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        twice = {str(key) for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.YAMLError(f"the key {', '.join(sorted(twice))} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made stricter above
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpecificationError(f"{origin} is not valid YAML: {error}") from None
+
+
+def _check_values(recipe: Recipe) -> None:
+    """Build a specification with each value of each axis once, so that no bad value waits in the grid."""
+    first = {field: values[0] for field, values in recipe.axes.fields.items()}
+    for field, values in recipe.axes.fields.items():
+        for value in values:
+            spec = recipe.specification({**first, field: value}, recipe.seeds[0])
+            beyond = [epoch for epoch in recipe.checkpoints if epoch > spec.training.epochs]
+            if beyond:
+                raise SpecificationError(f"checkpoints {beyond} lie after the last epoch {spec.training.epochs}")
