@@ -1,4 +1,4 @@
-"""What the numbers of each layer look like: eight statistics per tensor, blind to the order of its elements."""
+"""What the numbers of each layer look like: eight statistics per tensor, blind to the order of elements."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def layer_statistics(
 ) -> Float[np.ndarray, "models features"]:
     """Summarise every tensor of every network by eight numbers.
 
-    Mean, variance (of the population, divided by n) and the five quantiles 0, 1/4, 1/2, 3/4, 1 (linear between
-    order statistics) are the seven of Unterthiner et al. 2020 (arXiv 2002.11448, section 3); the eighth is the
-    L2 norm. Permuting the units of a layer changes none of them.
+    Mean, variance (of the population, divided by n) and the five quantiles 0, 1/4, 1/2, 3/4, 1 (linear
+    between order statistics) are the seven of Unterthiner et al. 2020 (arXiv 2002.11448, section 3); the
+    eighth is the L2 norm. Permuting the units of a layer changes none of them.
 
     Args:
         vectors: `(n_models, n_params)`, one flat vector a network.
@@ -84,6 +84,6 @@ def _check_same_tensors(first: Layout, other: Layout) -> None:
     expected, got = ([entry.name for entry in layout.entries] for layout in (first, other))
     if expected != got:
         raise FormatError(
-            f"layer statistics line tensors up by name: layout {first.id} has {expected}, layout {other.id} has "
-            f"{got}; choose one architecture and depth, such as with where('depth == 2')"
+            f"layer statistics line tensors up by name: layout {first.id} has {expected}, layout {other.id} "
+            f"has {got}; choose one architecture and depth, such as with where('depth == 2')"
         )
