@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
+from numpy.typing import NDArray
 
 from zoo.errors import QueryError
 
@@ -245,11 +246,11 @@ class _Value:
     """A value per row, or one for all rows (0-d), with the mask of what is missing."""
 
     kind: _Kind
-    data: np.ndarray[Any, Any]
-    missing: np.ndarray[Any, Any]
+    data: NDArray[Any]
+    missing: NDArray[Any]
 
     @property
-    def truth(self) -> np.ndarray[Any, Any]:
+    def truth(self) -> NDArray[Any]:
         return np.asarray(self.data & ~self.missing)
 
 
@@ -257,11 +258,11 @@ def _boolean(data: Any) -> _Value:
     return _Value("boolean", np.asarray(data, bool), np.zeros((), bool))
 
 
-def _number(data: np.ndarray[Any, Any]) -> _Value:
-    return _Value("number", data, np.isnan(data))
+def _number(data: Any) -> _Value:
+    return _Value("number", np.asarray(data, np.float64), np.asarray(np.isnan(data)))
 
 
-def _literal(value: str | float | None) -> _Value:
+def _literal(value: str | int | float | None) -> _Value:
     present, absent = np.zeros((), bool), np.ones((), bool)
     if value is None:
         return _Value("missing", np.zeros((), bool), absent)
@@ -270,7 +271,7 @@ def _literal(value: str | float | None) -> _Value:
     if isinstance(value, bool):
         return _boolean(value)
     try:
-        return _number(np.asarray(float(value)))
+        return _number(float(value))
     except OverflowError:
         raise QueryError("a number in the query is too large; expected at most 1.8e308 in size") from None
 
@@ -303,7 +304,7 @@ class _Evaluator:
     def value(self, node: ast.expr) -> _Value:
         match node:
             case ast.Constant():
-                return _literal(cast("str | float | None", node.value))
+                return _literal(cast("str | int | float | None", node.value))
             case ast.Name():
                 return _from_series(self.frame[node.id])
             case ast.UnaryOp(op=ast.USub()):
@@ -312,7 +313,7 @@ class _Evaluator:
                 return self._arithmetic(node)
         return _boolean(self._logic(node))
 
-    def _logic(self, node: ast.expr) -> np.ndarray[Any, Any]:
+    def _logic(self, node: ast.expr) -> NDArray[Any]:
         match node:
             case ast.UnaryOp():
                 return ~self._truth(node.operand)
@@ -324,13 +325,13 @@ class _Evaluator:
                 return reduce(np.logical_and, map(self._test, node.ops, sides, node.comparators))
         raise _not_allowed(self.source, node)
 
-    def _truth(self, node: ast.expr) -> np.ndarray[Any, Any]:
+    def _truth(self, node: ast.expr) -> NDArray[Any]:
         found = self.value(node)
         if found.kind not in {"boolean", "missing"}:
             raise self._wrong(node, "`and`, `or` and `not` join booleans", "a comparison", found)
         return found.truth
 
-    def _number(self, node: ast.expr) -> np.ndarray[Any, Any]:
+    def _number(self, node: ast.expr) -> NDArray[Any]:
         found = self.value(node)
         if found.kind not in {"number", "missing"}:
             raise self._wrong(node, "arithmetic takes numbers", "a number", found)
@@ -339,23 +340,23 @@ class _Evaluator:
     def _arithmetic(self, node: ast.BinOp) -> _Value:
         left, right = self._number(node.left), self._number(node.right)
         with np.errstate(all="ignore"):  # 0 / 0 is missing, 1 / 0 infinite
-            return _number(np.asarray(_ARITHMETIC[type(node.op)](left, right)))
+            return _number(_ARITHMETIC[type(node.op)](left, right))
 
-    def _test(self, test: ast.cmpop, left: ast.expr, right: ast.expr) -> np.ndarray[Any, Any]:
+    def _test(self, test: ast.cmpop, left: ast.expr, right: ast.expr) -> NDArray[Any]:
         if isinstance(right, ast.List | ast.Tuple):
             return self._member(left, right.elts, negated=isinstance(test, ast.NotIn))
         none = [isinstance(side, ast.Constant) and side.value is None for side in (left, right)]
         if any(none):
             missing = self.value(right if none[0] else left).missing
-            return missing if isinstance(test, ast.Eq | ast.Is) else ~missing
+            return missing if isinstance(test, ast.Eq | ast.Is) else np.logical_not(missing)
         a, b = self.value(left), self.value(right)
         self._check_kinds(left, a, right, b)
         present = ~np.asarray(a.missing | b.missing)
         if not present.any():  # nothing to compare; a column without a value has no type either
             return present
-        return present & np.asarray(_COMPARISONS[type(test)](a.data, b.data), bool)
+        return np.asarray(present & np.asarray(_COMPARISONS[type(test)](a.data, b.data), bool))
 
-    def _member(self, node: ast.expr, choices: list[ast.expr], *, negated: bool) -> np.ndarray[Any, Any]:
+    def _member(self, node: ast.expr, choices: list[ast.expr], *, negated: bool) -> NDArray[Any]:
         found, listed = self.value(node), [self.value(choice) for choice in choices]
         for choice, value in zip(choices, listed, strict=True):
             self._check_kinds(node, found, choice, value)
