@@ -1,0 +1,51 @@
+"""The metrics by name; a new one adds its file and one line here."""
+
+from __future__ import annotations
+
+from zoo.errors import unknown_name
+from zoo.metrics import evaluation, norms, similarity, spectrum
+from zoo.metrics.base import Metric
+
+_METRICS = (
+    evaluation.EVALUATION,
+    norms.NORMS,
+    spectrum.SPECTRUM,
+    similarity.CKA,
+    similarity.DISAGREEMENT,
+    similarity.L2_DISTANCE,
+)
+
+
+def all_metrics() -> dict[str, Metric]:
+    """List every metric.
+
+    Returns:
+        Metric by name.
+
+    Example:
+        >>> sorted(all_metrics())
+        ['cka', 'disagreement', 'evaluation', 'l2_distance', 'norms', 'spectrum']
+    """
+    return {metric.name: metric for metric in _METRICS}
+
+
+def get(name: str) -> Metric:
+    """Look up a metric.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The metric.
+
+    Raises:
+        UnknownNameError: No metric has this name.
+
+    Example:
+        >>> get("evaluation").protocol_id
+        'evaluation/clean-v1'
+    """
+    known = all_metrics()
+    if name not in known:
+        raise unknown_name("metric", name, known)
+    return known[name]
