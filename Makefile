@@ -1,0 +1,37 @@
+# One folder for the virtual environment; `make test VENV=/elsewhere` uses another.
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench
+
+help: ## list these targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+		awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## make the virtual environment and install everything into it
+
+# Only what decides the installed packages makes it again; the code itself is installed in place.
+$(STAMP): pyproject.toml constraints.txt scripts/setup.sh
+	@bash scripts/setup.sh "$(VENV)"
+	@touch $@
+
+demo: setup ## train, measure, draw and score a small zoo; leaves it under demo/
+	$(VENV)/bin/phasezoo demo --out demo
+
+test: setup ## run the tests and doctests that take seconds
+	$(PYTHON) -m pytest
+
+# pytest exits with 5 where it finds no test, which make reports as the failure that it is.
+test-slow: setup ## run the tests that take longer
+	$(PYTHON) -m pytest -m "slow and not gpu and not ray and not network and not browser"
+
+lint: setup ## check format, style, types and the arrows between the packages
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: setup ## compare speed with plain loops and files; prints a Markdown table
+	$(PYTHON) benchmarks/run.py
