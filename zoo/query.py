@@ -316,13 +316,14 @@ class _Evaluator:
     def _logic(self, node: ast.expr) -> NDArray[Any]:
         match node:
             case ast.UnaryOp():
-                return ~self._truth(node.operand)
+                return np.asarray(~self._truth(node.operand))
             case ast.BoolOp():
                 join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-                return reduce(join, map(self._truth, node.values))
+                return np.asarray(reduce(join, map(self._truth, node.values)))
             case ast.Compare():
                 sides = [node.left, *node.comparators]
-                return reduce(np.logical_and, map(self._test, node.ops, sides, node.comparators))
+                tests = map(self._test, node.ops, sides, node.comparators)
+                return np.asarray(reduce(np.logical_and, tests))
         raise _not_allowed(self.source, node)
 
     def _truth(self, node: ast.expr) -> NDArray[Any]:
@@ -348,7 +349,7 @@ class _Evaluator:
         none = [isinstance(side, ast.Constant) and side.value is None for side in (left, right)]
         if any(none):
             missing = self.value(right if none[0] else left).missing
-            return missing if isinstance(test, ast.Eq | ast.Is) else np.logical_not(missing)
+            return missing if isinstance(test, ast.Eq | ast.Is) else np.asarray(~missing)
         a, b = self.value(left), self.value(right)
         self._check_kinds(left, a, right, b)
         present = ~np.asarray(a.missing | b.missing)

@@ -71,6 +71,7 @@ TABLE = pd.DataFrame(
         ("'a' in ['a'] and width == 8", "1000"),
         ("1 < 2 and width == 8", "1000"),
         ("None == None and width == 8", "1000"),
+        ("not 1 < 2 and 2 > 1 or 1 != None and width == 8", "1000"),
     ],
 )
 def test_expression_selects_the_rows(expression, expected):
