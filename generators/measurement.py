@@ -97,7 +97,7 @@ def _measure_shard(root: Path, shard: Entry, metric: Metric) -> None:
         ids = content.checkpoints["checkpoint_id"].tolist()
         record = write_predictions(stored, ids, _scatter(predicted))
         _commit(root, shard, _predictions(shard.path), record)
-    columns = metric.protocol().columns
+    columns = metric.stored_columns
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[c.name for c in columns])
     path = _part(shard.path, metric)
     record = write_file(root / path, parquet_bytes(frame, columns), rows=len(frame))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
@@ -64,7 +64,7 @@ class Recipe(BaseModel):
     checkpoints: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
     @model_validator(mode="after")
-    def _grid_is_sound(self) -> Self:
+    def _grid_is_sound(self) -> Recipe:
         for field, values in self.axes.fields.items():
             _check_axis(field, values)
         names = [axis_name(field) for field in self.axes.fields]
