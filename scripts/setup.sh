@@ -43,5 +43,5 @@ echo "setup: $("$python" --version) at $python makes the environment $venv"
 # --clear: an environment that an earlier run left half made is no base to build on
 "$python" -m venv --clear "$venv"
 echo "setup: installing the versions in constraints.txt (torch is large: minutes on a slow line)"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
 echo "setup: done"
