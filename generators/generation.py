@@ -17,7 +17,7 @@ from generators.measurement import measure
 from generators.recipe import Recipe
 from zoo import Zoo, datasets
 from zoo import open as open_zoo
-from zoo.assembly import MANIFEST, read_manifest, write_assembly
+from zoo.assembly import MANIFEST, read_manifest
 from zoo.errors import SpecificationError
 from zoo.report.progress import progress_bar
 from zoo.spec import Counts, Manifest
@@ -28,7 +28,12 @@ ExecutorName = Literal["local"]
 
 
 def generate(
-    recipe: Recipe, out: str | Path, *, device: str = "auto", executor: ExecutorName = "local", resume: bool = True
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    executor: ExecutorName = "local",
+    resume: bool = True,
 ) -> Zoo:
     """Train and store a population; the same call goes on where an earlier one was cut off.
 
@@ -43,8 +48,8 @@ def generate(
         The zoo, with every model's loss, accuracy and predictions; `measure` adds the rest.
 
     Raises:
-        SpecificationError: The folder holds another recipe's zoo, other files, or a zoo although `resume` is off;
-            or the executor or device is unknown.
+        SpecificationError: The folder holds another recipe's zoo, other files, or a zoo although `resume`
+            is off; or the executor or device is unknown.
         StorageError: The disk is full, or another process writes to the folder.
     """
     if executor != "local":
@@ -89,7 +94,7 @@ def _prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
         if found.recipe_hash != recipe.hash:
             raise SpecificationError(
                 f"{root} holds the zoo {found.name!r} of another recipe (hash {found.recipe_hash[:8]}, this one "
-                f"has {recipe.hash[:8]}); choose another folder, or delete it to start anew"
+                f"has {recipe.hash[:8]}); choose another folder, or delete this one"
             )
         if not resume:
             raise SpecificationError(f"{root} already holds this zoo; drop resume=False to continue it")

@@ -120,7 +120,12 @@ def plan(recipe: Recipe) -> list[Stack]:
     groups: dict[tuple[Any, ...], dict[str, list[PlannedModel]]] = {}
     for model in expand(recipe):
         spec = model.spec
-        key = (spec.architecture.model_dump_json(), spec.dataset.name, spec.training.batch_size, spec.training.epochs)
+        key = (
+            spec.architecture.model_dump_json(),
+            spec.dataset.name,
+            spec.training.batch_size,
+            spec.training.epochs,
+        )
         groups.setdefault(key, {}).setdefault(model.cell_id, []).append(model)
     numbers: dict[str, int] = {}
     stacks = []

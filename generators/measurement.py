@@ -45,7 +45,9 @@ def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all",
         journal = read_journal(root)
         if journal is None:
             raise FormatError(f"{root} has no journal: it was published, and its tables are final")
-        pending = [(e, m) for e in journal.of_kind("weights") for m in chosen if not _is_done(root, e, m, journal)]
+        pending = [
+            (e, m) for e in journal.of_kind("weights") for m in chosen if not _is_done(root, e, m, journal)
+        ]
         with progress_bar() as progress:
             for entry, metric in progress.track(pending, description="measuring"):
                 _measure_shard(root, entry, metric)
@@ -98,14 +100,22 @@ def _measure_shard(root: Path, shard: Entry, metric: Metric) -> None:
         record = write_predictions(stored, ids, _scatter(predicted))
         _commit(root, shard, _predictions(shard.path), record)
     columns = metric.stored_columns
-    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[c.name for c in columns])
+    frame = (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[c.name for c in columns])
+    )
     path = _part(shard.path, metric)
     record = write_file(root / path, parquet_bytes(frame, columns), rows=len(frame))
     _commit(root, shard, path, record, metric=metric, seconds=time.perf_counter() - start)
 
 
 def _commit(
-    root: Path, shard: Entry, path: str, record: FileRecord, *, metric: Metric | None = None, seconds: float = 0.0
+    root: Path,
+    shard: Entry,
+    path: str,
+    record: FileRecord,
+    *,
+    metric: Metric | None = None,
+    seconds: float = 0.0,
 ) -> None:
     entry = Entry(
         kind="measurement" if metric else "predictions",

@@ -213,7 +213,7 @@ class _Loader(yaml.SafeLoader):
 
 def _parse(text: str, origin: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made stricter above
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecificationError(f"{origin} is not valid YAML: {error}") from None
 
@@ -226,4 +226,6 @@ def _check_values(recipe: Recipe) -> None:
             spec = recipe.specification({**first, field: value}, recipe.seeds[0])
             beyond = [epoch for epoch in recipe.checkpoints if epoch > spec.training.epochs]
             if beyond:
-                raise SpecificationError(f"checkpoints {beyond} lie after the last epoch {spec.training.epochs}")
+                raise SpecificationError(
+                    f"checkpoints {beyond} lie after the last epoch {spec.training.epochs}"
+                )

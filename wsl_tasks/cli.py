@@ -95,6 +95,7 @@ def _scores(results: list[Any], main: str) -> Table:
 def leaderboard(
     results: Annotated[Path, typer.Argument(help="Folder with results.")] = Path("results"),
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a README.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the Markdown to this file, too.")] = None,
 ) -> None:
     """Compare the results in a folder: best first within each task, with 95 % intervals.
 
@@ -102,8 +103,11 @@ def leaderboard(
     """
     from wsl_tasks.leaderboard import cells, to_markdown
     from wsl_tasks.leaderboard import leaderboard as gather
+    from zoo.storage import write_file
 
     board = gather(results)
+    if out is not None:
+        write_file(out, to_markdown(board).encode())
     if markdown:
         typer.echo(to_markdown(board), nl=False)
         return

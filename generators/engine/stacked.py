@@ -84,7 +84,7 @@ def failed_shard(stack: Stack, reason: str, *, device: str) -> WeightShard:
         What the shard shall hold.
     """
     recorder = _Recorder(stack, lambda _epoch, _diverged: None)
-    recorder.ended = {place: ("failed", reason) for place in range(len(stack.models))}
+    recorder.ended = dict.fromkeys(range(len(stack.models)), ("failed", reason))
     return recorder.shard(steps_per_epoch=0, device=device)
 
 
@@ -109,7 +109,9 @@ class _Recorder:
         self, epoch: int, losses: Float[Tensor, " models"], sound: Bool[Tensor, " models"]
     ) -> None:
         for place in torch.nonzero(~sound).flatten().tolist():
-            reason = f"loss or weights left the finite numbers in epoch {epoch} (mean loss {losses[place]:.3g})"
+            reason = (
+                f"loss or weights left the finite numbers in epoch {epoch} (mean loss {losses[place]:.3g})"
+            )
             self.ended.setdefault(place, ("diverged", reason))
 
     def keep(self, epoch: int, weights: Float[Tensor, "models params"]) -> None:

@@ -64,5 +64,7 @@ def train(stack: Stack, *, device: str, on_epoch: OnEpoch) -> Trained:
         )
     except (RuntimeError, MemoryError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        return Trained(stack, failed_shard(stack, reason, device=device), time.perf_counter() - start, failed=True)
+        return Trained(
+            stack, failed_shard(stack, reason, device=device), time.perf_counter() - start, failed=True
+        )
     return Trained(stack, shard, time.perf_counter() - start, failed=False)

@@ -1,0 +1,1 @@
+"""The command line: `phasezoo`, with sub-commands from all three packages."""

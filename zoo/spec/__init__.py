@@ -2,6 +2,7 @@
 
 from zoo.spec.columns import CORE_COLUMNS as CORE_COLUMNS
 from zoo.spec.columns import KEYS as KEYS
+from zoo.spec.columns import MODEL_COLUMNS as MODEL_COLUMNS
 from zoo.spec.columns import Column as Column
 from zoo.spec.columns import TableName as TableName
 from zoo.spec.hashing import canonical_json as canonical_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -58,7 +58,7 @@ class Layout(BaseModel):
     entries: tuple[LayoutEntry, ...]
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _names_are_unique(self) -> Layout:
         names = [entry.name for entry in self.entries]
         if len(set(names)) < len(names):
             raise ValueError(f"a layout names each tensor once, got {names}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -151,7 +151,7 @@ class Manifest(_Record):
     provenance: dict[str, Any]
 
     @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
+    def _parts_agree(self) -> Manifest:
         folded = [path.casefold() for path in self.files]
         if len(set(folded)) < len(folded):
             raise ValueError("two files differ in case only, which not every file system can hold")

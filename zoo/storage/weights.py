@@ -102,7 +102,7 @@ def _layout(shard: Shard) -> Layout:
         raise FormatError(f"{shard.path} has no valid layout among its attributes") from None
 
 
-def _bytes(values: Sequence[str] | pd.Series[str]) -> NDArray[np.bytes_]:
+def _bytes(values: Sequence[str] | pd.Series[str]) -> NDArray[np.generic]:
     return np.array([value.encode() for value in values], dtype="S" if len(values) else "S1")
 
 
