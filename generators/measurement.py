@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zoo import Zoo, datasets
 from zoo import open as open_zoo
-from zoo.assembly import write_assembly
+from zoo.assembly import read_manifest, write_assembly
 from zoo.errors import FormatError, unknown_name
 from zoo.metrics import Metric, Subject, all_metrics
 from zoo.report.progress import progress_bar
@@ -36,11 +36,13 @@ def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all",
 
     Raises:
         UnknownNameError: No metric has this name.
+        IntegrityError: The folder holds no zoo.
         FormatError: The zoo was published: its tables are final.
         StorageError: The disk is full, or another process writes to the folder.
     """
     root = Path(out)
     chosen = _choose(metrics)
+    read_manifest(root)  # says so where there is no zoo
     with nullcontext() if locked else writer_lock(root):
         journal = read_journal(root)
         if journal is None:

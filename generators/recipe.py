@@ -198,7 +198,7 @@ def _read(source: str | Path) -> tuple[str, str]:
 class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases, which can blow up, and without keys that stand twice."""
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("a recipe has no aliases (*name)")
         return super().compose_node(parent, index)

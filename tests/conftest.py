@@ -1,0 +1,52 @@
+"""Shape checks for every annotated function, and the small populations that the tests share."""
+
+import shutil
+
+import jaxtyping
+
+jaxtyping.install_import_hook(["zoo", "generators", "wsl_tasks"], "beartype.beartype")  # before their first import
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from generators import Recipe, generate  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def make_recipe(**changes):
+    """Two widths, two learning rates, two seeds: eight networks that train in well under a second."""
+    widths = changes.pop("widths", [2, 3])
+    rates = changes.pop("learning_rates", [0.01, 0.1])
+    training = {"batch_size": 64, "epochs": 2, "momentum": 0.9, **changes.pop("training", {})}
+    fields = {
+        "name": "tiny",
+        "description": "Eight networks for the tests.",
+        "dataset": {"name": "digits", "label_noise": 0.1},
+        "architecture": {"name": "mlp"},
+        "training": training,
+        "axes": {"load": {"architecture.width": widths}, "temperature": {"training.learning_rate": rates}},
+        "seeds": [0, 1],
+        "checkpoints": [1],
+    }
+    return Recipe.model_validate({**fields, **changes})
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe():
+    """Factory of recipes: keyword arguments replace its widths, learning_rates, training or any other field."""
+    return make_recipe
+
+
+@pytest.fixture(scope="session")
+def tiny_zoo(tmp_path_factory):
+    """Folder of a finished zoo, shared by all tests: copy it (`zoo_copy`) before breaking anything."""
+    root = tmp_path_factory.mktemp("population") / "tiny"
+    generate(make_recipe(), root, device="cpu")
+    return root
+
+
+@pytest.fixture
+def zoo_copy(tiny_zoo, tmp_path):
+    """A copy of the tiny zoo that a test may break."""
+    return shutil.copytree(tiny_zoo, tmp_path / "tiny")

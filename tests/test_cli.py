@@ -1,0 +1,136 @@
+"""The command line: exit codes, messages without tracebacks, the next step named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generators import Recipe
+from zoo.cli import main as cli
+from zoo.cli.demo import demo_commands
+
+DEMO = Path("demo")
+
+
+@pytest.fixture
+def recipe_file(tiny_recipe: Callable[[], Recipe], tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_recipe().model_dump(mode="json")))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["plot", "nowhere"], "unknown zoo 'nowhere'"),
+        (["info", "https://example.org/zoo"], "this version opens folders"),
+        (["verify", "nowhere"], "holds no zoo"),
+        (["generate", "digits-mpl-demo", "--out", "x"], "did you mean 'digits-mlp-demo'?"),
+        (["measure", "nowhere"], "holds no zoo"),
+        (["evaluate", "property-prediction/digits-mlp-demo/accuracy@v1"], "phasezoo tasks"),
+        (["leaderboard", "nowhere"], "nowhere"),
+        (["plt"], "Did you mean 'plot'?"),
+        (["plot"], "Missing argument"),
+    ],
+)
+def test_user_errors_exit_with_2_and_no_traceback(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_ctrl_c_exits_with_130_and_says_what_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("generators.recipe.load_recipe", interrupt)
+    assert cli.run(["generate", "digits-mlp-demo", "--out", "x"]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("phasezoo ")
+    assert cli.run(["generate", "--help"]) == 0
+    assert "phasezoo generate digits-mlp-demo --out" in capsys.readouterr().out
+
+
+def test_dry_run_says_how_much(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.run(["generate", "digits-mlp-demo", "--out", str(tmp_path / "zoo"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "168" in shown
+    assert "bytes free there" in shown
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_every_look_works_on_a_zoo(
+    tiny_zoo: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    figure = tmp_path / "phases.svg"
+    assert cli.run(["info", str(tiny_zoo)]) == 0
+    assert cli.run(["plot", str(tiny_zoo), "--out", str(figure)]) == 0
+    assert figure.exists()
+    assert cli.run(["verify", str(tiny_zoo)]) == 0
+    assert "every file is whole" in capsys.readouterr().out
+
+
+def test_verify_exits_with_2_when_there_are_faults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": "phasezoo"}))
+    assert cli.run(["verify", str(tmp_path)]) == 2
+    assert "1 faults" in capsys.readouterr().out
+
+
+def test_generate_and_measure(recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "zoo")
+    assert cli.run(["generate", str(recipe_file), "--out", out]) == 0
+    assert "8 models (8 finished, 0 diverged, 0 failed)" in capsys.readouterr().out
+    assert cli.run(["measure", out, "--metrics", "spectrum, norms"]) == 0
+    assert "spectrum/full-v1" in capsys.readouterr().out
+    assert cli.run(["measure", out, "--metrics", "spectrun"]) == 2
+    assert "did you mean 'spectrum'?" in capsys.readouterr().err
+
+
+def test_recipes_lists_what_comes_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recipes"]) == 0
+    assert "168" in capsys.readouterr().out
+
+
+def test_failed_models_are_an_error_with_a_way_out(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("generators.executors.local.train_models", fail)
+    assert cli.run(["generate", str(recipe_file), "--out", str(tmp_path / "zoo")]) == 2
+    shown = capsys.readouterr().err
+    assert "8 models failed: RuntimeError: no memory; the same command tries them again" in shown
+
+
+def test_demo_stops_at_the_first_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zoo.cli.demo.demo_commands", lambda out: [["recipes"], ["info", str(out / "zoo")]])
+    assert cli.run(["demo", "--out", str(tmp_path)]) == 2
+    assert "unknown zoo" in capsys.readouterr().err
+
+
+def test_demo_takes_the_path_of_a_user() -> None:
+    words = [command[0] for command in demo_commands(DEMO)]
+    assert words == ["generate", "measure", "info", "plot", "evaluate", "evaluate", "evaluate", "leaderboard"]
