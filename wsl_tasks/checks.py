@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import MethodError
@@ -37,9 +36,7 @@ def check_has(method: Any, functions: tuple[str, ...], *, task: str) -> None:
         )
 
 
-def check_array(
-    value: Any, shape: tuple[int | None, ...], *, source: str
-) -> NDArray[np.float32 | np.float64]:
+def check_array(value: Any, shape: tuple[int | None, ...], *, source: str) -> Float[np.ndarray, ...]:
     """Turn what a method gave into an array of finite floats of the right shape.
 
     Args:
@@ -103,7 +100,7 @@ def _text(shape: tuple[Any, ...]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _numbers(value: Any, source: str) -> NDArray[np.float32 | np.float64]:
+def _numbers(value: Any, source: str) -> Float[np.ndarray, ...]:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     try:

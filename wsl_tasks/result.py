@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -44,7 +44,7 @@ class Score(_Record):
     reason: str | None = None
 
     @model_validator(mode="after")
-    def _what_is_missing_is_explained(self) -> Self:
+    def _what_is_missing_is_explained(self) -> Score:
         if (self.low is None) != (self.high is None):
             raise ValueError("an interval has two ends")
         if self.value is None and self.low is not None:
@@ -150,3 +150,12 @@ class Result(_Record):
             return cls.model_validate(raw)
         except ValidationError as error:
             raise FormatError(f"{path} is not a result:\n{describe(error)}") from None
+
+
+def schema_text() -> str:
+    """Write the JSON Schema of a result, as docs/result.schema.json holds it.
+
+    Returns:
+        Indented JSON, a newline at the end.
+    """
+    return json.dumps(Result.model_json_schema(), indent=1) + "\n"

@@ -130,7 +130,7 @@ class Task(ABC):
     @cached_property
     def band(self) -> Callable[[float], str]:
         """From a value on the zoo's first temperature axis to its band: cold, mid or hot."""
-        return temperature_bands(self.zoo.models[self.temperature].tolist())
+        return temperature_bands(self.zoo.models[self.temperature].astype(float).tolist())
 
     @property
     def temperature(self) -> str:

@@ -56,7 +56,7 @@ class PropertyPrediction(Task):
         rows = test.checkpoints.merge(test.models, on="model_id", how="left").iloc[blind.order.numpy()]
         scored = statistics(predicted, rows[target].to_numpy(np.float64))
         cells = rows["cell_id"].to_numpy(object)
-        bands = [self.band(value) for value in rows[self.temperature]]
+        bands = [self.band(float(value)) for value in rows[self.temperature]]
         return Outcome(
             scores=estimate(scored, cells, seed=seed),
             breakdown=by_band(scored, cells, bands, seed=seed),

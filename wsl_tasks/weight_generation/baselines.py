@@ -126,7 +126,7 @@ class PCAGaussian(_Chosen):
         self._mean = weights.mean(dim=0)
         _, singular, self._components = torch.linalg.svd(weights - self._mean, full_matrices=False)
         self._deviation = singular / max(1, len(weights) - 1) ** 0.5
-        return range(1, max(2, len(weights) - 1))
+        return range(1, max(2, min(len(weights) - 1, len(singular) + 1)))
 
     def _sample(self, setting: Any, n: int, generator: Generator) -> Weights:
         z = torch.randn((n, setting), generator=generator) * self._deviation[:setting]
@@ -174,5 +174,5 @@ def _stacked(items: Any) -> tuple[Weights, Float[Tensor, " models"]]:
     return torch.stack([sample.vector for sample in samples]), torch.tensor(targets, dtype=torch.float64)
 
 
-def _draw(weights: Weights, n: int, generator: Generator) -> Weights:
+def _draw(weights: Weights, n: int, generator: Generator) -> Float[Tensor, "n params"]:
     return weights[torch.randint(len(weights), (n,), generator=generator)]
