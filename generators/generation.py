@@ -93,8 +93,8 @@ def _prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
         found = read_manifest(root)
         if found.recipe_hash != recipe.hash:
             raise SpecificationError(
-                f"{root} holds the zoo {found.name!r} of another recipe (hash {found.recipe_hash[:8]}, this one "
-                f"has {recipe.hash[:8]}); choose another folder, or delete this one"
+                f"{root} holds the zoo {found.name!r} of another recipe (hash {found.recipe_hash[:8]}, this "
+                f"one has {recipe.hash[:8]}); choose another folder, or delete this one"
             )
         if not resume:
             raise SpecificationError(f"{root} already holds this zoo; drop resume=False to continue it")

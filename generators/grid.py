@@ -108,8 +108,8 @@ def _read(spec: ModelSpecification, field: str) -> Any:
 def plan(recipe: Recipe) -> list[Stack]:
     """Group a recipe's models into stacks.
 
-    A stack shares architecture, data, batch size and epochs; cells stay whole, so that what is measured on
-    pairs needs one shard. The plan depends on the recipe alone: a run that was cut off finds its shards again.
+    A stack shares architecture, data, batch size and epochs; cells stay whole, so that what is measured
+    on pairs needs one shard. The plan depends on the recipe alone: a run cut off finds its shards again.
 
     Args:
         recipe: The recipe.

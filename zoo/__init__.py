@@ -13,7 +13,7 @@ from zoo.errors import ZooError as ZooError
 # open and query
 from zoo.population import Split as Split
 from zoo.population import Zoo as Zoo
-from zoo.population import open_zoo as open  # noqa: A004 - zoo.open, as gzip.open
+from zoo.population import open_zoo as open
 
 # weights as data
 from zoo.weights import WeightDataset as WeightDataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +114,7 @@ def _table_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[
         if name not in manifest.files:
             yield Fault(name, "is not in the manifest, and every zoo has it")
         elif name not in broken:
-            yield from _caught(name, lambda table=table: _check_table(root, manifest, table))  # type: ignore[misc]
+            yield from _caught(name, partial(_check_table, root, manifest, table))
 
 
 def _read(root: Path, manifest: Manifest, table: TableName) -> pd.DataFrame:
@@ -142,9 +143,9 @@ def _shard_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[
     for name in sorted(set(manifest.files) - broken):
         if name.startswith("weights/"):
             rows = listed.get(name, table.iloc[:0])
-            yield from _caught(name, lambda n=name, r=rows: _check_weights(root, manifest, n, r))  # type: ignore[misc]
+            yield from _caught(name, partial(_check_weights, root, manifest, name, rows))
         elif name.startswith("predictions/"):
-            yield from _caught(name, lambda n=name: _check_predictions(root, manifest, n))  # type: ignore[misc]
+            yield from _caught(name, partial(_check_predictions, root, manifest, name))
 
 
 def _check_weights(root: Path, manifest: Manifest, name: str, rows: pd.DataFrame) -> Iterator[Fault]:
@@ -175,7 +176,7 @@ def _split_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[
         return
     for name in manifest.splits.values():
         if name not in broken:
-            yield from _caught(name, lambda n=name: _check_split(root, manifest, n))  # type: ignore[misc]
+            yield from _caught(name, partial(_check_split, root, manifest, name))
 
 
 def _check_split(root: Path, manifest: Manifest, name: str) -> Iterator[Fault]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 
 from zoo.errors import FormatError
-from zoo.spec import FORMAT_VERSION, FileRecord, Layout
+from zoo.spec import FORMAT_VERSION, FileRecord, Layout, parse_json
 from zoo.storage.shards import Shard, open_shard, write_shard
 
 _ATTRIBUTES = {"format": "phasezoo", "format_version": str(FORMAT_VERSION)}
@@ -83,15 +83,17 @@ def read_weights(path: Path, record: FileRecord | None = None) -> WeightShard:
             f"{path}: expected float32 weights of shape ({len(ids)}, {layout.size}) as its ids and layout "
             f"say, got {weights.dtype} {weights.shape}"
         )
-    checkpoints = pd.DataFrame(
-        {
-            "checkpoint_id": ids,
-            "model_id": _strings(shard, "model_id"),
-            "epoch": np.asarray(shard.array("epoch")),
-            "step": np.asarray(shard.array("step")),
-        }
-    )
-    models = [json.loads(text) for text in _strings(shard, "models")]
+    columns = {
+        "checkpoint_id": ids,
+        "model_id": _strings(shard, "model_id"),
+        "epoch": np.asarray(shard.array("epoch")),
+        "step": np.asarray(shard.array("step")),
+    }
+    if any(np.shape(column) != (len(ids),) for column in columns.values()):
+        raise FormatError(f"{path}: expected one model_id, epoch and step for each of {len(ids)} checkpoints")
+    models = [parse_json(text, source=f"{path}, 'models',") for text in _strings(shard, "models")]
+    # a shard of failed models has no row, and no row to tell pandas that ids are text
+    checkpoints = pd.DataFrame(columns).astype({"checkpoint_id": "str", "model_id": "str"})
     return WeightShard(layout, models, checkpoints, weights)
 
 
@@ -107,7 +109,13 @@ def _bytes(values: Sequence[str] | pd.Series[str]) -> NDArray[np.generic]:
 
 
 def _strings(shard: Shard, name: str) -> list[str]:
-    return [value.decode() for value in shard.array(name).tolist()]
+    array = shard.array(name)
+    if array.dtype.kind != "S" or array.ndim != 1:
+        raise FormatError(f"{shard.path}: expected bytes in {name!r}, got {array.dtype} of shape {array.shape}")
+    try:
+        return [value.decode() for value in array.tolist()]
+    except UnicodeDecodeError:
+        raise FormatError(f"{shard.path}: {name!r} holds bytes that are no UTF-8") from None
 
 
 def write_predictions(
