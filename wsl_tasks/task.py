@@ -111,9 +111,8 @@ class Task(ABC):
     def _check_split(self, opened: Zoo) -> None:
         splits, expected = opened.manifest.splits, self.metadata.split_sha256
         if self.metadata.split not in splits:
-            raise unknown_name(
-                "split", self.metadata.split, splits, way_out=f"in the zoo {opened.manifest.name}"
-            )
+            way_out = f"(the zoo {opened.manifest.name} gets its splits when its generation is complete)"
+            raise unknown_name("split", self.metadata.split, splits, way_out=way_out)
         got = opened.manifest.files[splits[self.metadata.split]].sha256
         if expected is not None and got != expected:
             raise FormatError(

@@ -49,7 +49,9 @@ def test_one_baseline_then_the_leaderboard(run, zoo, tmp_path):
     shown = run("leaderboard").output
     assert "best-member" in shown
     assert "[0.000, 0.000]" in shown
-    assert run("leaderboard", "results", "--markdown").output.startswith(f"### `{TASK}`\n")
+    markdown = run("leaderboard", "results", "--markdown", "--out", "board.md").output
+    assert markdown.startswith(f"### `{TASK}`\n")
+    assert (tmp_path / "board.md").read_text() == markdown
 
 
 def test_an_unknown_baseline_is_refused(run, zoo):

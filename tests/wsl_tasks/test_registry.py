@@ -64,7 +64,9 @@ def test_the_published_zoo_is_taken(zoo):
 
 def test_a_zoo_without_the_split_is_refused(zoo):
     other = metadata(IDS[1]).model_copy(update={"split": "width-v1"})
-    with pytest.raises(UnknownNameError, match=r"unknown split 'width-v1'; .*'iid-v1'.* in the zoo tiny"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown split 'width-v1'; .*'iid-v1'.*the zoo tiny gets its splits when"
+    ):
         PropertyPrediction(other, zoo).evaluate(wsl_tasks.MeanPredictor())
 
 
