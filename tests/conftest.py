@@ -4,7 +4,9 @@ import shutil
 
 import jaxtyping
 
-jaxtyping.install_import_hook(["zoo", "generators", "wsl_tasks"], "beartype.beartype")  # before their first import
+jaxtyping.install_import_hook(
+    ["zoo", "generators", "wsl_tasks"], "beartype.beartype"
+)  # before their first import
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -157,6 +157,8 @@ def _read_shards(
     columns = [column.name for column in table_columns("models", axes, ())]
     rows, parts, layouts = [], [], {}
     for entry in entries:
+        if _is_being_replaced(root, entry):
+            continue
         shard = read_weights(root / entry.path, entry.record)
         layouts[shard.layout.id] = shard.layout
         rows += shard.models
@@ -168,6 +170,12 @@ def _read_shards(
     models["last_epoch"] = models["model_id"].map(last)
     models = models.sort_values([axis.name for axis in axes] + ["seed"], ignore_index=True)
     return models, checkpoints[names], layouts
+
+
+def _is_being_replaced(root: Path, entry: Entry) -> bool:
+    """Say whether a run put a failed stack's new shard in place and was cut off before it could commit it."""
+    path = root / entry.path
+    return entry.retry and path.is_file() and path.stat().st_size != entry.record.bytes
 
 
 def _read_measurements(

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from zoo.errors import StorageError
@@ -43,7 +44,8 @@ def write_file(path: Path, data: bytes, *, rows: int | None = None) -> FileRecor
     except OSError as error:
         raise _explain(error, path, len(data)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by its new name, or never made: the first error is the one to tell
+            temporary.unlink()
     return FileRecord(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
 
 

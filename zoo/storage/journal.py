@@ -123,9 +123,15 @@ def writer_lock(root: Path) -> Iterator[None]:
         Nothing; the lock is held inside.
 
     Raises:
-        StorageError: Another process is writing to this zoo.
+        StorageError: Another process is writing to this zoo, or the folder refuses the write.
     """
-    with (root / LOCK).open("w") as handle:
+    try:
+        lock = (root / LOCK).open("w")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {root}: {error.strerror}; expected the folder of a zoo, check its permissions"
+        ) from None
+    with lock as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

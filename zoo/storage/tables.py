@@ -59,7 +59,7 @@ def read_parquet(path: Path, columns: Sequence[Column], *, rows: int | None = No
         raise IntegrityError(
             f"{path} is missing; run `phasezoo verify` on the zoo, then fetch it again"
         ) from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise IntegrityError(
             f"{path} cannot be read as Parquet ({error}); it is truncated or damaged. "
             "Fetch the zoo again, or run the generate command again to rebuild its tables"

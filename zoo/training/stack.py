@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,9 @@ from zoo.spec import Layout, TrainingSpecification
 from zoo.training.schedules import factor
 from zoo.training.step import Hyperparameters, gradients, sgd_step
 from zoo.training.streams import stream
+
+_MAX_GATHERED_BYTES = 64 << 20
+"""Inputs that may stand in memory batch by batch, beside the data themselves."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,16 @@ def train_stack(
     steps_per_epoch = -(-items // batch_size)
     weights = weights.detach().clone()
     velocity = torch.zeros_like(weights)
-    schedule = _Schedule(training, steps=epochs * steps_per_epoch, device=weights.device)
+    schedule = _Schedule(training, steps=epochs * steps_per_epoch, like=weights)
     module.train()
     for epoch in range(1, epochs + 1):
         order = epoch_order(order_seeds, epoch, items).to(weights.device)
+        hypers = schedule.steps((epoch - 1) * steps_per_epoch, steps_per_epoch)
         total = torch.zeros(len(weights), device=weights.device)
-        for number, picked in enumerate(torch.split(order, batch_size, dim=1)):
-            x, y = data.x[picked], data.y.gather(1, picked)
+        for (x, y), hyper in zip(_batches(data, order, batch_size), hypers, strict=True):
             gradient, losses = gradients(module, layout, weights, x, y)
-            hyper = schedule.at((epoch - 1) * steps_per_epoch + number)
             sgd_step(weights, velocity, gradient, hyper)
-            total += losses * picked.shape[1]
+            total += losses * y.shape[1]
         if on_epoch is not None:
             on_epoch(epoch, weights, total / items)
     return weights
@@ -98,6 +100,17 @@ def epoch_order(order_seeds: Sequence[int], epoch: int, items: int) -> Int[Tenso
     )
 
 
+def _batches(
+    data: StackData, order: Int[Tensor, "models items"], batch_size: int
+) -> Iterator[tuple[Float[Tensor, "models batch ..."], Int[Tensor, "models batch"]]]:
+    """Cut an epoch into batches, gathering as many at once as the memory allows: fewer, larger copies."""
+    batch_bytes = order.shape[0] * batch_size * data.x[0].nbytes
+    span = batch_size * max(1, _MAX_GATHERED_BYTES // batch_bytes)
+    for picked in torch.split(order, span, dim=1):
+        x, y = data.x[picked], data.y.gather(1, picked)
+        yield from zip(torch.split(x, batch_size, dim=1), torch.split(y, batch_size, dim=1), strict=True)
+
+
 def _shared(training: Sequence[TrainingSpecification]) -> tuple[int, int]:
     kinds = {(t.batch_size, t.epochs) for t in training}
     if len(kinds) != 1:
@@ -111,16 +124,17 @@ def _shared(training: Sequence[TrainingSpecification]) -> tuple[int, int]:
 class _Schedule:
     """The hyper-parameters of every step, as columns that broadcast over the weights."""
 
-    def __init__(
-        self, training: Sequence[TrainingSpecification], *, steps: int, device: torch.device
-    ) -> None:
-        self._names = [t.schedule for t in training]
-        self._steps = steps
-        self._peak = torch.tensor([[t.learning_rate] for t in training], device=device)
-        self._momentum = torch.tensor([[t.momentum] for t in training], device=device)
-        self._decay = torch.tensor([[t.weight_decay] for t in training], device=device)
+    def __init__(self, training: Sequence[TrainingSpecification], *, steps: int, like: Tensor) -> None:
+        self._names = sorted({t.schedule for t in training})
+        self._places = [self._names.index(t.schedule) for t in training]
+        self._total = steps
+        self._peak = like.new_tensor([[t.learning_rate] for t in training])
+        self._momentum = like.new_tensor([[t.momentum] for t in training])
+        self._decay = like.new_tensor([[t.weight_decay] for t in training])
 
-    def at(self, step: int) -> Hyperparameters:
-        factors = {name: factor(name, step, self._steps) for name in set(self._names)}
-        scale = torch.tensor([[factors[name]] for name in self._names], device=self._peak.device)
-        return Hyperparameters(self._peak * scale, self._momentum, self._decay)
+    def steps(self, first: int, count: int) -> Iterator[Hyperparameters]:
+        taken = range(first, first + count)
+        factors = [[factor(name, step, self._total) for name in self._names] for step in taken]
+        scales = self._peak.new_tensor(factors)[:, self._places]
+        for rate in self._peak * scales.unsqueeze(-1):
+            yield Hyperparameters(rate, self._momentum, self._decay)

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from zoo.architectures import DataShape, build, initialise, layout, names, resolve
+from zoo.errors import SpecificationError, UnknownNameError
+from zoo.spec import ArchitectureSpecification
+from zoo.training import stream
+
+
+def mlp(**options):
+    return ArchitectureSpecification.model_validate({"name": "mlp", **options})
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "inputs", "classes"), [(8, 2, (64,), 10), (3, 1, (2, 5), 4), (5, 4, (7,), 2)]
+)
+def test_the_mlp_has_as_many_parameters_as_its_closed_form(width, depth, inputs, classes):
+    shape = DataShape(inputs, classes)
+    d, c = math.prod(inputs), classes
+    expected = width * (d + 1) + (depth - 1) * width * (width + 1) + c * (width + 1)
+    module = build(mlp(width=width, depth=depth), shape)
+    assert sum(p.numel() for p in module.parameters()) == expected
+    assert layout(mlp(width=width, depth=depth), shape).size == expected
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_the_mlp_maps_a_batch_to_logits(activation):
+    module = build(mlp(width=4, activation=activation), DataShape((6,), 3))
+    assert module(torch.zeros(5, 6)).shape == (5, 3)
+
+
+def test_initial_weights_fill_the_interval_of_their_fan_in():
+    module = build(mlp(width=400, depth=1), DataShape((64,), 10))
+    initialise(mlp(width=400, depth=1), module, stream(0, "init"))
+    for tensor, fan_in in ((module[0].weight, 64), (module[0].bias, 64), (module[2].weight, 400)):
+        bound = 1 / math.sqrt(fan_in)
+        values = tensor.detach().double()
+        assert values.abs().max() <= bound
+        error = bound / math.sqrt(3 * values.numel())
+        assert abs(values.mean()) < 5 * error
+        # the variance of a uniform on (-b, b) is b^2 / 3, that of its square 4 b^4 / 45
+        assert abs(values.square().mean() - bound**2 / 3) < 5 * bound**2 * math.sqrt(4 / 45 / values.numel())
+
+
+def test_initial_weights_depend_on_their_seed_alone():
+    one, two, other = (build(mlp(width=4), DataShape((6,), 3)) for _ in range(3))
+    for module, seed in ((one, 0), (two, 0), (other, 1)):
+        initialise(mlp(width=4), module, stream(seed, "init"))
+    assert torch.equal(one[0].weight, two[0].weight)
+    assert not torch.equal(one[0].weight, other[0].weight)
+
+
+def test_defaults_are_written_out():
+    assert resolve(mlp(width=8)) == resolve(mlp(width=8, depth=2, activation="relu"))
+
+
+def test_equal_networks_share_a_layout_and_others_do_not():
+    shape = DataShape((6,), 3)
+    assert layout(mlp(width=4), shape) == layout(mlp(width=4, activation="tanh"), shape)
+    assert layout(mlp(width=4), shape).id != layout(mlp(width=5), shape).id
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 0}, "width: Input should be greater than or equal to 1, got 0"),
+        ({"width": 8, "dept": 2}, "dept: Extra inputs are not permitted"),
+        ({"width": 8, "activation": "sine"}, "activation: Input should be 'relu', 'tanh' or 'gelu'"),
+        ({}, "width: Field required"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(SpecificationError, match=rf"architecture 'mlp':\n  {message}"):
+        build(mlp(**options), DataShape((6,), 3))
+
+
+def test_an_unknown_architecture_is_refused():
+    assert names() == ["mlp"]
+    with pytest.raises(UnknownNameError, match="unknown architecture 'mpl'; did you mean 'mlp'"):
+        resolve(ArchitectureSpecification(name="mpl"))

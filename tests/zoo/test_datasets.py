@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from zoo import datasets
+from zoo.errors import UnknownNameError
+from zoo.spec import DatasetSpecification
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return datasets.load("digits")
+
+
+def labels(data, share, seed=0):
+    return data.training_labels(DatasetSpecification(name="digits", label_noise=share, noise_seed=seed))
+
+
+def test_the_digits_never_change(digits):
+    assert digits.sha256 == "3b2ed77ed1102405c221dabab0858dabf985a1d3f50775bc71d60545234681bc"
+
+
+def test_every_digit_is_on_one_side(digits):
+    rows = np.concatenate(
+        [np.c_[i.x.numpy() * 16, i.y.numpy()] for i in (digits.train, digits.val, digits.test)]
+    )
+    bunch = load_digits()
+    original = np.c_[bunch.data, bunch.target]
+    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, original.tolist()))
+    assert [len(digits.train), len(digits.val), len(digits.test)] == [1000, 297, 500]
+
+
+def test_shape_is_known_without_loading(digits):
+    assert datasets.shape("digits") == datasets.shape("digits").__class__(digits.input_shape, digits.classes)
+    assert digits.train.x.min() == 0
+    assert digits.train.x.max() == 1
+
+
+def test_a_dataset_is_loaded_once():
+    assert datasets.load("digits") is datasets.load("digits")
+    assert datasets.names() == ["digits"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.333, 1.0])
+def test_label_noise_replaces_its_share_by_wrong_classes(digits, share):
+    changed = labels(digits, share) != digits.train.y
+    assert int(changed.sum()) == round(share * 1000)
+    assert labels(digits, share).min() >= 0
+    assert labels(digits, share).max() <= 9
+
+
+def test_a_lower_share_replaces_a_subset_by_the_same_classes(digits):
+    low, high = labels(digits, 0.1), labels(digits, 0.4)
+    changed = low != digits.train.y
+    assert torch.equal(low[changed], high[changed])
+
+
+def test_label_noise_is_deterministic_and_follows_its_seed(digits):
+    assert torch.equal(labels(digits, 0.2), labels(digits, 0.2))
+    assert not torch.equal(labels(digits, 0.2), labels(digits, 0.2, seed=1))
+
+
+def test_wrong_classes_are_spread_evenly(digits):
+    shift = (labels(digits, 1.0) - digits.train.y) % 10
+    counts = torch.bincount(shift, minlength=10)[1:].double()
+    assert counts.min() > 1000 / 9 - 5 * 10  # five standard deviations of a count
+    assert counts.max() < 1000 / 9 + 5 * 10
+
+
+@pytest.mark.parametrize("look", [datasets.load, datasets.shape])
+def test_an_unknown_dataset_is_refused(look):
+    with pytest.raises(UnknownNameError, match="unknown dataset 'digit'; did you mean 'digits'"):
+        look("digit")

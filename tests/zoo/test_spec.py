@@ -1,0 +1,244 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from zoo.errors import FormatError, UnsafeFileError
+from zoo.spec import (
+    ArchitectureSpecification,
+    DatasetSpecification,
+    Layout,
+    LayoutEntry,
+    Manifest,
+    ModelSpecification,
+    TrainingSpecification,
+    canonical_json,
+    cell_id,
+    check_path,
+    checkpoint_id,
+    model_id,
+    parse_json,
+)
+from zoo.spec import manifest as manifest_module
+
+RECORD = {"sha256": "0" * 64, "bytes": 3, "rows": 1}
+LAYOUT = Layout(architecture="mlp", entries=(LayoutEntry(name="w", shape=(2,), kind="weight"),))
+
+
+def raw_manifest(**changes):
+    counts = ("models", "finished", "diverged", "failed", "checkpoints", "cells", "planned")
+    return {
+        "name": "toy",
+        "description": "A toy.",
+        "licence": "CC-BY-4.0",
+        "recipe": {},
+        "recipe_hash": "0" * 64,
+        "axes": [{"name": "width", "field": "architecture.width", "kind": "load", "dtype": "int64"}],
+        "counts": dict.fromkeys(counts, 0),
+        "layouts": {LAYOUT.id: LAYOUT.model_dump(mode="json")},
+        "protocols": {},
+        "splits": {},
+        "files": {"models.parquet": RECORD},
+        "journal_bytes": 0,
+        "provenance": {},
+        **changes,
+    }
+
+
+def read(raw):
+    return Manifest.from_json(json.dumps(raw), source="here/manifest.json")
+
+
+def model(**training):
+    fields = {"learning_rate": 0.1, "batch_size": 32, "epochs": 2, **training}
+    return ModelSpecification.model_validate(
+        {
+            "dataset": {"name": "digits"},
+            "architecture": {"name": "mlp", "width": 8},
+            "training": fields,
+            "seeds": {"init_seed": 0, "order_seed": 0},
+        }
+    )
+
+
+# manifest
+
+
+def test_a_manifest_survives_writing_and_reading():
+    manifest = read(raw_manifest())
+    assert Manifest.from_json(manifest.to_json(), source="x") == manifest
+    assert manifest.complete
+    assert manifest.axis_names() == manifest.axis_names("load") == ["width"]
+    assert manifest.axis_names("temperature") == []
+
+
+BAD_PATHS = [
+    "../x",
+    "a/../x",
+    "/etc/passwd",
+    "a\\b",
+    "C:\\x",
+    "",
+    ".hidden",
+    "a/.hidden",
+    "a//b",
+    "a/",
+    "a b",
+    "a\x00b",
+    "a\n",
+    "-x",
+    "ä",
+    "a" * 201,
+]
+
+
+@pytest.mark.parametrize("path", BAD_PATHS)
+def test_a_path_that_could_leave_the_zoo_is_refused(path):
+    with pytest.raises(UnsafeFileError, match=r"the manifest names the file .*stays inside the zoo"):
+        check_path(path)
+    with pytest.raises(UnsafeFileError, match="Do not use this zoo"):
+        read(raw_manifest(files={path: RECORD}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted, got 1"),
+        ({"name": 3}, "name: Input should be a valid string, got 3"),
+        ({"files": {"a.h5": RECORD, "A.h5": RECORD}}, "two files differ in case only"),
+        ({"splits": {"iid-v1": "splits/iid-v1.json"}}, "split 'iid-v1' points to .* not among the files"),
+        ({"layouts": {"other": LAYOUT.model_dump(mode="json")}}, "layout 'other' has entries whose id is"),
+        ({"files": {"a.h5": {**RECORD, "sha256": "xyz"}}}, "sha256: String should match pattern"),
+        ({"files": {"a.h5": {**RECORD, "bytes": -1}}}, "bytes: Input should be greater than or equal to 0"),
+        ({"format": "other"}, "format: Input should be 'phasezoo'"),
+        ({"format_version": 0}, "format_version: Input should be 1"),
+    ],
+)
+def test_a_broken_manifest_is_refused_with_the_place_of_the_fault(changes, message):
+    with pytest.raises(FormatError, match=rf"here/manifest.json is not a zoo manifest:(.|\n)*{message}"):
+        read(raw_manifest(**changes))
+
+
+def test_all_faults_are_listed_and_long_input_is_cut():
+    raw = raw_manifest(licence=["x" * 100], journal_bytes="many")
+    del raw["name"]
+    with pytest.raises(FormatError) as caught:
+        read(raw)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == ["name", "licence", "journal_bytes"]
+    assert "got" not in lines[0]
+    assert lines[1].endswith("...")
+
+
+def test_something_that_is_no_object_is_no_manifest():
+    with pytest.raises(FormatError, match="the whole: Input should be"):
+        read([1])
+
+
+def test_a_newer_version_says_what_to_install():
+    with pytest.raises(FormatError, match="format version 2, this phasezoo reads up to 1; install a newer"):
+        read({"format_version": 2, "whatever": "it may hold"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting property name"),
+        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": -Infinity}', "-Infinity is no JSON number"),
+        ('{"a": 1, "a": 2}', "a key stands twice"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_json_that_is_not_strict_is_refused(text, message):
+    with pytest.raises(FormatError, match=f"here is not valid JSON: .*{message}"):
+        parse_json(text, source="here")
+
+
+def test_json_beyond_the_limit_is_refused_before_it_is_parsed(monkeypatch):
+    monkeypatch.setattr(manifest_module, "MAX_MANIFEST_BYTES", 10)
+    with pytest.raises(FormatError, match="here has 11 characters, expected at most 10"):
+        parse_json("x" * 11, source="here")
+
+
+# layout
+
+
+def test_a_layout_names_each_tensor_once():
+    entry = {"name": "w", "shape": (2,), "kind": "weight"}
+    with pytest.raises(ValidationError, match="a layout names each tensor once"):
+        Layout.model_validate({"architecture": "mlp", "entries": [entry, entry]})
+
+
+def test_offsets_and_size_follow_the_entries():
+    kinds = [("a", (2, 3)), ("b", ()), ("c", (4,))]
+    entries = tuple(LayoutEntry(name=name, shape=shape, kind="weight") for name, shape in kinds)
+    layout = Layout(architecture="mlp", entries=entries)
+    assert layout.offsets == (0, 6, 7)
+    assert layout.size == 11
+    assert Layout.model_validate_json(layout.to_json()) == layout
+
+
+def test_the_id_depends_on_names_shapes_and_order():
+    other = Layout(architecture="mlp", entries=(LayoutEntry(name="v", shape=(2,), kind="weight"),))
+    assert other.id != LAYOUT.id
+    assert other.id.startswith("mlp-2-")
+
+
+# specification
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("learning_rate", -0.1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("inf")),
+        ("learning_rate", float("nan")),
+        ("momentum", 1.0),
+        ("weight_decay", -1e-3),
+        ("batch_size", 0),
+        ("epochs", 0),
+        ("schedule", "linear"),
+        ("optimizer", "adam"),
+        ("surprise", 1),
+    ],
+)
+def test_training_values_out_of_range_are_refused(part, value):
+    fields = {"learning_rate": 0.1, "batch_size": 1, "epochs": 1, part: value}
+    with pytest.raises(ValidationError, match=part):
+        TrainingSpecification.model_validate(fields)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_label_noise_is_a_share(share):
+    with pytest.raises(ValidationError, match="label_noise"):
+        DatasetSpecification(name="digits", label_noise=share)
+
+
+def test_architecture_options_are_all_but_the_name():
+    assert ArchitectureSpecification.model_validate({"name": "mlp", "width": 8}).options == {"width": 8}
+
+
+def test_ids_are_readable_stable_and_differ_with_the_specification():
+    values = {"width": 8, "learning_rate": 0.1}
+    assert cell_id(model(), values).startswith("width8-learning_rate0.1-")
+    assert model_id(model(), values, 1).startswith("width8-learning_rate0.1-seed1-")
+    assert model_id(model(), values, 1) != model_id(model(epochs=3), values, 1)
+    assert checkpoint_id("m", 3) == "m@3"
+
+
+def test_a_cell_shares_everything_but_seeds():
+    other = model().model_copy(update={"seeds": model().seeds.model_copy(update={"init_seed": 1})})
+    assert other.cell_hash == model().cell_hash
+    assert other.hash != model().hash
+
+
+def test_hashes_are_pinned_since_ids_on_disk_hold_them():
+    assert model().hash[:8] == "3e4291b1"
+    assert canonical_json({"ü": 1.0, "a": True}) == '{"a":true,"\\u00fc":1.0}'
+
+
+def test_not_a_number_has_no_canonical_form():
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        canonical_json(float("nan"))
