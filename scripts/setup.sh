@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Make a virtual environment with phasezoo and all that its tests and linters need: scripts/setup.sh [FOLDER]
+# Running it again brings an older or half-made environment up to date.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,8 +41,7 @@ ensure_venv_module() { # a fresh Debian has Python without ensurepip
 python="$(find_python)"
 ensure_venv_module "$python"
 echo "setup: $("$python" --version) at $python makes the environment $venv"
-# --clear: an environment that an earlier run left half made is no base to build on
-"$python" -m venv --clear "$venv"
+"$python" -m venv "$venv"
 echo "setup: installing the versions in constraints.txt (torch is large: minutes on a slow line)"
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
 echo "setup: done"
