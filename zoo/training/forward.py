@@ -33,7 +33,38 @@ def stack_logits(
         logits: Tensor = functional_call(module, tensors, (x,))
         return logits
 
-    return vmap(one)(unflatten(weights, layout), inputs)
+    tensors = unflatten(weights, layout)
+    if _is_perceptron(module):
+        return _perceptron_logits(module, tensors, inputs)
+    return vmap(one)(tensors, inputs)
+
+
+# Layers that treat every number alike, so that a leading dimension of models means nothing to them.
+_ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.GELU)
+
+
+def _is_perceptron(module: nn.Module) -> bool:
+    if type(module) is not nn.Sequential:
+        return False
+    return all(
+        type(layer) in _ELEMENTWISE or (type(layer) is nn.Linear and layer.bias is not None)
+        for layer in module
+    )
+
+
+def _perceptron_logits(
+    module: nn.Module, tensors: dict[str, Tensor], inputs: Float[Tensor, "models items features"]
+) -> Float[Tensor, "models items classes"]:
+    """Run perceptrons by one batched product a layer, as `vmap` does by several calls."""
+    # Narrow layers spend their time on dispatch, not on arithmetic: this halves the time of their step.
+    hidden = inputs
+    for name, layer in module.named_children():
+        if type(layer) is nn.Linear:
+            weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+            hidden = torch.baddbmm(bias.unsqueeze(1), hidden, weight.mT)
+        else:
+            hidden = layer(hidden)
+    return hidden
 
 
 @torch.no_grad()
