@@ -36,7 +36,7 @@ def make_recipe(**changes):
 
 @pytest.fixture(scope="session")
 def tiny_recipe():
-    """Factory of recipes: keyword arguments replace its widths, learning_rates, training or any other field."""
+    """Factory of recipes: keyword arguments replace its widths, learning_rates or any field."""
     return make_recipe
 
 

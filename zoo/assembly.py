@@ -82,6 +82,8 @@ def assemble(root: Path, manifest: Manifest) -> Assembly:
         published); else a new one, and the tables that go with it.
     """
     journal = read_journal(root)
+    if not manifest.files:  # the first manifest, written before any stack is trained: there are no tables yet
+        return _derive(root, manifest, journal or Journal({}, 0))
     if journal is None or journal.size == manifest.journal_bytes:
         return Assembly(manifest, None)
     return _derive(root, manifest, journal)
@@ -178,9 +180,7 @@ def _is_being_replaced(root: Path, entry: Entry) -> bool:
     return entry.retry and path.is_file() and path.stat().st_size != entry.record.bytes
 
 
-def _read_measurements(
-    root: Path, journal: Journal
-) -> tuple[dict[str, Protocol], dict[str, pd.DataFrame]]:
+def _read_measurements(root: Path, journal: Journal) -> tuple[dict[str, Protocol], dict[str, pd.DataFrame]]:
     """Read the measurements of the shards as they are now, by the newest protocol of each metric."""
     current = {shard.record.sha256 for shard in journal.of_kind("weights")}
     entries = [entry for entry in journal.of_kind("measurement") if entry.of in current]

@@ -78,5 +78,5 @@ def test_bad_options_are_refused(options, message):
 
 def test_an_unknown_architecture_is_refused():
     assert names() == ["mlp"]
-    with pytest.raises(UnknownNameError, match="unknown architecture 'mpl'; did you mean 'mlp'"):
+    with pytest.raises(UnknownNameError, match=r"unknown architecture 'mpl'; did you mean 'mlp'"):
         resolve(ArchitectureSpecification(name="mpl"))

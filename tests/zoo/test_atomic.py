@@ -65,14 +65,14 @@ def test_a_refused_rename_keeps_the_old_file(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match="cannot write .*file/below: File exists"):
+    with pytest.raises(StorageError, match=r"cannot write .*file/below: File exists"):
         write_file(tmp_path / "file" / "below", b"x")
 
 
 def test_a_write_that_reports_success_but_lies_is_found_out(tmp_path, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, b"\0" * len(data)))
-    with pytest.raises(StorageError, match="cannot write .*file: the bytes read back differ"):
+    with pytest.raises(StorageError, match=r"cannot write .*file: the bytes read back differ"):
         write_file(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []
 
@@ -107,12 +107,12 @@ def test_a_line_that_found_no_room_is_repaired_by_the_next(tmp_path, monkeypatch
     append_line(path, b"one")
     with monkeypatch.context() as patch:
         fail_after(patch, 3)
-        with pytest.raises(StorageError, match="no room to write .*lines"):
+        with pytest.raises(StorageError, match=r"no room to write .*lines"):
             append_line(path, b"twenty")
     append_line(path, b"two")
     assert path.read_bytes() == b"one\ntwo\n"
 
 
 def test_a_line_for_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(StorageError, match="cannot write .*No such file"):
+    with pytest.raises(StorageError, match=r"cannot write .*No such file"):
         append_line(tmp_path / "no" / "lines", b"one")

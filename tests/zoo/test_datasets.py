@@ -70,5 +70,5 @@ def test_wrong_classes_are_spread_evenly(digits):
 
 @pytest.mark.parametrize("look", [datasets.load, datasets.shape])
 def test_an_unknown_dataset_is_refused(look):
-    with pytest.raises(UnknownNameError, match="unknown dataset 'digit'; did you mean 'digits'"):
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'digit'; did you mean 'digits'"):
         look("digit")

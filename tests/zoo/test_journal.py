@@ -59,17 +59,20 @@ def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with (
-            pytest.raises(StorageError, match="another process is writing to .*; wait until it ends"),
+            pytest.raises(StorageError, match=r"another process is writing to .*; wait until it ends"),
             writer_lock(tmp_path),
         ):
             pass
         holder.communicate()
-    with writer_lock(tmp_path), pytest.raises(StorageError, match="another process"), writer_lock(tmp_path):
+    with writer_lock(tmp_path), pytest.raises(StorageError, match=r"another process"), writer_lock(tmp_path):
         pass
 
 
 def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path):
-    with pytest.raises(
-        StorageError, match="cannot write to .*no: No such file .* expected the folder of a zoo"
-    ), writer_lock(tmp_path / "no"):
+    with (
+        pytest.raises(
+            StorageError, match=r"cannot write to .*no: No such file .* expected the folder of a zoo"
+        ),
+        writer_lock(tmp_path / "no"),
+    ):
         pass

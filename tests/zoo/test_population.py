@@ -110,7 +110,7 @@ def test_weights_that_stand_apart_are_gathered_and_equal(narrow):
 def test_one_matrix_needs_one_layout(tiny):
     with pytest.raises(AmbiguousLayoutError, match=r"this view has 2 \(mlp-.*, mlp-.*\); pass one of them"):
         tiny.weights()
-    with pytest.raises(AmbiguousLayoutError, match="this view has 0"):
+    with pytest.raises(AmbiguousLayoutError, match=r"this view has 0"):
         tiny.where("width > 100").weights()
 
 
@@ -155,9 +155,9 @@ def test_unknown_names_are_refused(tiny, look, message):
 
 def test_what_a_view_has_left_out_is_unknown_to_it(tiny, narrow):
     other = tiny.where("width == 3")
-    with pytest.raises(UnknownNameError, match="unknown checkpoint"):
+    with pytest.raises(UnknownNameError, match=r"unknown checkpoint"):
         narrow.state_dict(other.checkpoints["checkpoint_id"][0])
-    with pytest.raises(UnknownNameError, match="unknown layout"):
+    with pytest.raises(UnknownNameError, match=r"unknown layout"):
         narrow.weights(other.layouts[0])
 
 
@@ -197,7 +197,7 @@ def test_a_dataset_can_be_sent_to_other_processes(narrow):
 
 @pytest.mark.parametrize("target", ["test_acuracy", "status", "checkpoint_id"])
 def test_a_target_that_is_no_number_is_refused(tiny, target):
-    with pytest.raises(QueryError, match=f"unknown numeric column '{target}'"):
+    with pytest.raises(QueryError, match=rf"unknown numeric column '{target}'"):
         tiny.dataset(target)
 
 
@@ -227,7 +227,7 @@ def test_a_split_divides_the_cells(tiny):
 
 def test_a_missing_split_file_is_named(zoo_copy):
     (zoo_copy / "splits" / "iid-v1.json").unlink()
-    with pytest.raises(IntegrityError, match="iid-v1.json is missing; fetch the zoo again"):
+    with pytest.raises(IntegrityError, match=r"iid-v1.json is missing; fetch the zoo again"):
         zoo.open(zoo_copy).split("iid-v1")
 
 
@@ -257,7 +257,7 @@ def test_an_unknown_zoo_says_where_it_was_looked_for(tmp_path, monkeypatch):
 
 def test_an_address_is_no_folder():
     with pytest.raises(
-        UnknownNameError, match="unknown zoo 'https://x/y'.*download the zoo, then open its folder"
+        UnknownNameError, match=r"unknown zoo 'https://x/y'.*download the zoo, then open its folder"
     ):
         zoo.open("https://x/y")
 
@@ -269,26 +269,26 @@ def test_a_folder_without_a_manifest_holds_no_zoo(tmp_path):
 
 def test_a_manifest_that_is_no_text_is_a_format_error(zoo_copy):
     (zoo_copy / "manifest.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FormatError, match="is not valid JSON"):
+    with pytest.raises(FormatError, match=r"is not valid JSON"):
         zoo.open(zoo_copy)
 
 
 def test_a_missing_table_is_found_when_asked_for(zoo_copy):
     (zoo_copy / "models.parquet").unlink()
     opened = zoo.open(zoo_copy)
-    with pytest.raises(IntegrityError, match="models.parquet is missing"):
+    with pytest.raises(IntegrityError, match=r"models.parquet is missing"):
         opened.models.head()
 
 
 def test_a_table_without_its_rows_is_refused(zoo_copy):
     change_table(zoo_copy, "checkpoints", lambda frame: frame.iloc[1:])
-    with pytest.raises(FormatError, match="the manifest promises 24 rows, the file has 23"):
+    with pytest.raises(FormatError, match=r"the manifest promises 24 rows, the file has 23"):
         zoo.open(zoo_copy).checkpoints.head()
 
 
 def test_a_row_that_stands_twice_is_refused(zoo_copy):
     change_table(zoo_copy, "checkpoints", lambda frame: frame.iloc[[0, 0, *range(2, 24)]])
-    with pytest.raises(IntegrityError, match="has 1 rows twice, such as width2.*@0; fetch the zoo again"):
+    with pytest.raises(IntegrityError, match=r"has 1 rows twice, such as width2.*@0; fetch the zoo again"):
         zoo.open(zoo_copy).checkpoints.head()
 
 
@@ -334,7 +334,7 @@ def test_writing_the_tables_again_changes_no_byte(zoo_copy):
 def test_a_published_zoo_has_no_journal_and_its_tables_are_final(zoo_copy):
     (zoo_copy / JOURNAL).unlink()
     assert len(zoo.open(zoo_copy).models) == 8
-    with pytest.raises(FormatError, match="was published: it has no journal to derive its tables from"):
+    with pytest.raises(FormatError, match=r"was published: it has no journal to derive its tables from"):
         write_assembly(zoo_copy)
 
 
@@ -355,3 +355,18 @@ def test_fewer_than_three_cells_have_no_split(zoo_copy):
     write_assembly(zoo_copy)
     assert read_manifest(zoo_copy).splits == {}
     assert read_manifest(zoo_copy).counts.cells == 2
+
+
+@pytest.mark.parametrize("journal", [None, b"", b'{"kind":"wei'])
+def test_a_zoo_that_has_only_begun_is_empty(zoo_copy, tmp_path, journal):
+    bare = tmp_path / "begun"
+    bare.mkdir()
+    shutil.copy(zoo_copy / "manifest.json", bare)
+    counts = dict.fromkeys(read_manifest(bare).counts.model_dump(), 0)
+    change_manifest(bare, files={}, splits={}, layouts={}, protocols={}, counts=counts, journal_bytes=0)
+    if journal is not None:
+        (bare / JOURNAL).write_bytes(journal)
+    begun = zoo.open(bare)
+    assert (len(begun), begun.layouts) == (0, [])
+    assert all(len(getattr(begun, name)) == 0 for name in (*TABLES, "cells"))
+    assert len(begun.where("width == 2")) == 0

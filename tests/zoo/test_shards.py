@@ -34,7 +34,7 @@ def test_arrays_and_texts_come_back_and_numbers_are_mapped(path):
 
 def test_mapped_numbers_cannot_be_changed(path):
     write_shard(path, {"x": NUMBERS}, text={}, rows=2)
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match=r"read-only"):
         open_shard(path).array("x")[0, 0] = 1
 
 
@@ -58,13 +58,13 @@ def test_a_dataset_without_rows_is_empty(path):
 
 
 def test_a_text_beyond_the_limit_is_refused(path):
-    with pytest.raises(FormatError, match="attribute note has 60001 characters, at most 60000 fit"):
+    with pytest.raises(FormatError, match=r"attribute note has 60001 characters, at most 60000 fit"):
         write_shard(path, {}, text={"note": "x" * 60_001}, rows=0)
 
 
 def test_an_unknown_dataset_lists_the_known_ones(path):
     write_shard(path, {"x": NUMBERS}, text={}, rows=2)
-    with pytest.raises(FormatError, match="has no dataset 'y', it has x"):
+    with pytest.raises(FormatError, match=r"has no dataset 'y', it has x"):
         open_shard(path).array("y")
 
 
@@ -80,16 +80,16 @@ def test_a_truncated_file_is_an_integrity_error(path, keep):
     record = write_shard(path, {"x": NUMBERS}, text={}, rows=2)
     data = path.read_bytes()
     path.write_bytes(data[:keep])
-    with pytest.raises(IntegrityError, match="is truncated or was replaced: the manifest promises"):
+    with pytest.raises(IntegrityError, match=r"is truncated or was replaced: the manifest promises"):
         open_shard(path, record)
     if keep >= 0:
-        with pytest.raises(IntegrityError, match="cannot be read as HDF5 .*truncated or damaged"):
+        with pytest.raises(IntegrityError, match=r"cannot be read as HDF5 .*truncated or damaged"):
             open_shard(path)
 
 
 def test_a_file_that_is_no_hdf5_is_an_integrity_error(path):
     path.write_bytes(b"hello" * 100)
-    with pytest.raises(IntegrityError, match="cannot be read as HDF5"):
+    with pytest.raises(IntegrityError, match=r"cannot be read as HDF5"):
         open_shard(path)
 
 

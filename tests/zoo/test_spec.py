@@ -96,7 +96,7 @@ BAD_PATHS = [
 def test_a_path_that_could_leave_the_zoo_is_refused(path):
     with pytest.raises(UnsafeFileError, match=r"the manifest names the file .*stays inside the zoo"):
         check_path(path)
-    with pytest.raises(UnsafeFileError, match="Do not use this zoo"):
+    with pytest.raises(UnsafeFileError, match=r"Do not use this zoo"):
         read(raw_manifest(files={path: RECORD}))
 
 
@@ -131,12 +131,12 @@ def test_all_faults_are_listed_and_long_input_is_cut():
 
 
 def test_something_that_is_no_object_is_no_manifest():
-    with pytest.raises(FormatError, match="the whole: Input should be"):
+    with pytest.raises(FormatError, match=r"the whole: Input should be"):
         read([1])
 
 
 def test_a_newer_version_says_what_to_install():
-    with pytest.raises(FormatError, match="format version 2, this phasezoo reads up to 1; install a newer"):
+    with pytest.raises(FormatError, match=r"format version 2, this phasezoo reads up to 1; install a newer"):
         read({"format_version": 2, "whatever": "it may hold"})
 
 
@@ -151,13 +151,13 @@ def test_a_newer_version_says_what_to_install():
     ],
 )
 def test_json_that_is_not_strict_is_refused(text, message):
-    with pytest.raises(FormatError, match=f"here is not valid JSON: .*{message}"):
+    with pytest.raises(FormatError, match=rf"here is not valid JSON: .*{message}"):
         parse_json(text, source="here")
 
 
 def test_json_beyond_the_limit_is_refused_before_it_is_parsed(monkeypatch):
     monkeypatch.setattr(manifest_module, "MAX_MANIFEST_BYTES", 10)
-    with pytest.raises(FormatError, match="here has 11 characters, expected at most 10"):
+    with pytest.raises(FormatError, match=r"here has 11 characters, expected at most 10"):
         parse_json("x" * 11, source="here")
 
 
@@ -166,7 +166,7 @@ def test_json_beyond_the_limit_is_refused_before_it_is_parsed(monkeypatch):
 
 def test_a_layout_names_each_tensor_once():
     entry = {"name": "w", "shape": (2,), "kind": "weight"}
-    with pytest.raises(ValidationError, match="a layout names each tensor once"):
+    with pytest.raises(ValidationError, match=r"a layout names each tensor once"):
         Layout.model_validate({"architecture": "mlp", "entries": [entry, entry]})
 
 
@@ -212,7 +212,7 @@ def test_training_values_out_of_range_are_refused(part, value):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_label_noise_is_a_share(share):
-    with pytest.raises(ValidationError, match="label_noise"):
+    with pytest.raises(ValidationError, match=r"label_noise"):
         DatasetSpecification(name="digits", label_noise=share)
 
 
@@ -240,5 +240,5 @@ def test_hashes_are_pinned_since_ids_on_disk_hold_them():
 
 
 def test_not_a_number_has_no_canonical_form():
-    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+    with pytest.raises(ValueError, match=r"Out of range float values are not JSON compliant"):
         canonical_json(float("nan"))

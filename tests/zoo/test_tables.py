@@ -54,18 +54,18 @@ def test_more_columns_than_expected_are_kept(path):
 
 def test_a_missing_column_is_named_with_those_there(path):
     more = [*COLUMNS, Column(name="width", dtype="int64", description="units")]
-    with pytest.raises(FormatError, match="lacks the columns width; it has name, count, test_loss"):
+    with pytest.raises(FormatError, match=r"lacks the columns width; it has name, count, test_loss"):
         read_parquet(path, more)
 
 
 def test_a_column_of_another_type_is_refused(path):
     pq.write_table(pa.table({"name": ["a"], "count": pa.array([1], pa.int64()), "test_loss": [0.5]}), path)
-    with pytest.raises(FormatError, match="column count: expected int32, got int64"):
+    with pytest.raises(FormatError, match=r"column count: expected int32, got int64"):
         read_parquet(path, COLUMNS)
 
 
 def test_another_number_of_rows_is_refused(path):
-    with pytest.raises(FormatError, match="the manifest promises 4 rows, the file has 3"):
+    with pytest.raises(FormatError, match=r"the manifest promises 4 rows, the file has 3"):
         read_parquet(path, COLUMNS, rows=4)
 
 
@@ -77,7 +77,7 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_file_is_an_integrity_error(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(IntegrityError, match="cannot be read as Parquet .*truncated or damaged"):
+    with pytest.raises(IntegrityError, match=r"cannot be read as Parquet .*truncated or damaged"):
         read_parquet(path, COLUMNS)
 
 

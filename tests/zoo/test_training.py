@@ -138,7 +138,7 @@ def test_each_epoch_reports_the_mean_loss_of_its_items():
 @pytest.mark.parametrize("change", [{"batch_size": 16}, {"epochs": 4}])
 def test_unequal_batch_sizes_or_epochs_are_refused(change):
     with pytest.raises(
-        SpecificationError, match="one stack has one batch size and one number of epochs, got"
+        SpecificationError, match=r"one stack has one batch size and one number of epochs, got"
     ):
         run(start([0, 1]), [training(), training(**change)], [0, 1])
 
@@ -187,7 +187,7 @@ def test_schedules_begin_at_the_peak():
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(UnknownNameError, match="unknown schedule 'cosin'; did you mean 'cosine'"):
+    with pytest.raises(UnknownNameError, match=r"unknown schedule 'cosin'; did you mean 'cosine'"):
         factor("cosin", 0, 1)
 
 

@@ -83,7 +83,7 @@ def read_weights(path: Path, record: FileRecord | None = None) -> WeightShard:
             f"{path}: expected float32 weights of shape ({len(ids)}, {layout.size}) as its ids and layout "
             f"say, got {weights.dtype} {weights.shape}"
         )
-    columns = {
+    columns: dict[str, Any] = {
         "checkpoint_id": ids,
         "model_id": _strings(shard, "model_id"),
         "epoch": np.asarray(shard.array("epoch")),
@@ -111,7 +111,9 @@ def _bytes(values: Sequence[str] | pd.Series[str]) -> NDArray[np.generic]:
 def _strings(shard: Shard, name: str) -> list[str]:
     array = shard.array(name)
     if array.dtype.kind != "S" or array.ndim != 1:
-        raise FormatError(f"{shard.path}: expected bytes in {name!r}, got {array.dtype} of shape {array.shape}")
+        raise FormatError(
+            f"{shard.path}: expected bytes in {name!r}, got {array.dtype} of shape {array.shape}"
+        )
     try:
         return [value.decode() for value in array.tolist()]
     except UnicodeDecodeError:
