@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import resource
@@ -266,3 +267,29 @@ def test_a_real_full_disk_loses_nothing_and_the_next_run_goes_on(tmp_path, tiny_
         assert all(np.isfinite(kept.weights(layout)).all() for layout in kept.layouts)
     assert generate(recipe, root, device="cpu").manifest.complete
     assert code == (0 if limit == 70_000 else 3)
+
+
+@pytest.mark.parametrize("room", [0, 3_000, 20_000, 60_000])
+def test_a_disk_that_fills_up_in_between_loses_nothing(tmp_path, tiny_recipe, room, monkeypatch):
+    """All files together find so much room: any write, a journal line too, may be cut short."""
+    root, left, real = tmp_path / "zoo", room, os.write
+
+    def write(handle, data):
+        nonlocal left
+        if left == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = real(handle, bytes(data)[:left])
+        left -= done
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(
+            StorageError, match=r"no room to write .*free some space and run the same command"
+        ):
+            generate(tiny_recipe(widths=[2, 8, 16]), root, device="cpu")
+    assert temporaries(tmp_path) == []
+    if room > 0:
+        kept = zoo.open(root)
+        assert sum(kept.weights(layout).shape[0] for layout in kept.layouts) == len(kept)
+    assert generate(tiny_recipe(widths=[2, 8, 16]), root, device="cpu").manifest.complete
