@@ -111,4 +111,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["demo/zoo"]))
+    main(*(sys.argv[1:] or ["demo/digits-mlp-demo"]))

@@ -82,7 +82,6 @@ def test_the_specification_itself_needs_no_torch() -> None:
     assert "torch" not in loaded
 
 
-@pytest.mark.xfail(reason="zoo/__init__.py imports zoo.population, and with it torch, at once", strict=True)
 def test_the_specification_loads_without_torch() -> None:
     assert "torch" not in loaded_by("import zoo.spec")
 

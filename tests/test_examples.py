@@ -17,7 +17,7 @@ import zoo
 from generators import Recipe, generate
 from zoo import Zoo
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("any_zoo")]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,13 +27,13 @@ def folder(tiny_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPath
     """A working directory that has a small zoo where `make demo` leaves one."""
     folder = tmp_path_factory.mktemp("examples")
     recipe = tiny_recipe(widths=[2, 16], learning_rates=[0.003, 0.01, 0.03, 0.1, 0.3])
-    generate(recipe, folder / "demo" / "zoo", device="cpu")
+    generate(recipe, folder / "demo" / "digits-mlp-demo", device="cpu")
     return folder
 
 
 @pytest.fixture
 def population(folder: Path) -> Zoo:
-    return zoo.open(folder / "demo" / "zoo")
+    return zoo.open(folder / "demo" / "digits-mlp-demo")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_example_evaluates_its_own_method(example: ModuleType, population: Z
 def test_the_example_runs_as_a_whole(
     example: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example.main(str(folder / "demo" / "zoo"))
+    example.main(str(folder / "demo" / "digits-mlp-demo"))
     assert "kendall_tau" in capsys.readouterr().out
 
 
@@ -103,9 +103,9 @@ def test_the_reader_of_the_format_page_reads_the_same(population: Zoo) -> None:
 def test_the_reader_of_the_format_page_refuses_a_truncated_file(folder: Path, tmp_path: Path) -> None:
     reader: dict[str, Any] = {}
     exec(python_blocks("docs/format.md")[-1], reader)
-    for path in (folder / "demo" / "zoo").rglob("*"):
+    for path in (folder / "demo" / "digits-mlp-demo").rglob("*"):
         if path.is_file():
-            copy = tmp_path / path.relative_to(folder / "demo" / "zoo")
+            copy = tmp_path / path.relative_to(folder / "demo" / "digits-mlp-demo")
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     with (tmp_path / "models.parquet").open("r+b") as file:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
+from rich.table import Column, Table
 
 
 def register(app: typer.Typer) -> None:
@@ -31,15 +32,16 @@ def tasks() -> None:
     from wsl_tasks.registry import get_task, list_tasks
 
     console = Console()
-    table = Table("task", "asks for", "main score", "baselines")
     for task_id in list_tasks():
         task = get_task(task_id)
         known = task.metadata
         asks = known.description + (f" Superseded by {known.superseded_by}." if known.superseded_by else "")
-        table.add_row(
-            task_id, asks, f"{known.main_score} ({known.direction} is better)", ", ".join(task.baselines())
-        )
-    console.print(table)
+        # an id is there to be copied: it stands alone on its line, however narrow the terminal
+        console.print(f"[bold]{escape(task_id)}[/bold]", soft_wrap=True, highlight=False)
+        console.print(Padding(escape(asks), (0, 0, 0, 4)))
+        console.print(f"    main score: {known.main_score} ({known.direction} is better)", highlight=False)
+        baselines = f"baselines: {', '.join(task.baselines())}"
+        console.print(Padding(baselines, (0, 0, 1, 4)), highlight=False)
     console.print(f"Next: phasezoo evaluate {list_tasks()[-2]}", soft_wrap=True, highlight=False)
 
 
@@ -85,7 +87,9 @@ def _choose(task: Any, method: str) -> list[tuple[str, Callable[[], Any]]]:
 def _scores(results: list[Any], main: str) -> Table:
     """Lay the scores out: a row for each method, the main score first."""
     names = sorted(results[0].scores, key=lambda name: name != main)
-    table = Table("method", *(f"{name} (main)" if name == main else name for name in names))
+    table = Table(Column("method", overflow="fold"))
+    for name in names:
+        table.add_column(f"{name} (main)" if name == main else name, overflow="fold")
     for result in results:
         method = f"{result.method} (reference)" if result.reference else result.method
         table.add_row(escape(method), *(escape(result.scores[name].text()) for name in names))

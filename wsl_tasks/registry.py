@@ -16,12 +16,15 @@ _FAMILIES: dict[str, type[Task]] = {
     "weight-generation": WeightGeneration,
     "averaging": Averaging,
 }
+# Ids follow from specifications, so every machine that runs the recipe gets this split.
+_DIGITS_DEMO_SPLIT = "621a05e031be16ed4f777ec1985399d71221f48d59bb24781b4be661663bbb66"
 _TASKS = (
     TaskMetadata(
         id="property-prediction/digits-mlp-demo/test_accuracy@v1",
         family="property-prediction",
         zoo="digits-mlp-demo",
         split="iid-v1",
+        split_sha256=_DIGITS_DEMO_SPLIT,
         target="test_accuracy",
         main_score="kendall_tau",
         direction="higher",
@@ -34,6 +37,7 @@ _TASKS = (
         family="weight-generation",
         zoo="digits-mlp-demo",
         split="iid-v1",
+        split_sha256=_DIGITS_DEMO_SPLIT,
         target="val_accuracy",
         main_score="novel_accuracy",
         direction="higher",
@@ -47,6 +51,7 @@ _TASKS = (
         family="averaging",
         zoo="digits-mlp-demo",
         split="iid-v1",
+        split_sha256=_DIGITS_DEMO_SPLIT,
         target="test_accuracy",
         main_score="accuracy_gain",
         direction="higher",

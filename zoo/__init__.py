@@ -1,24 +1,40 @@
 """Populations of trained networks that cover the phases of the loss landscape."""
 
-# measure
-from zoo import metrics as metrics
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# check
-from zoo.checking import Fault as Fault
-from zoo.checking import verify as verify
+if TYPE_CHECKING:
+    # measure
+    from zoo import metrics as metrics
 
-# errors
-from zoo.errors import ZooError as ZooError
+    # check
+    from zoo.checking import Fault as Fault
+    from zoo.checking import verify as verify
 
-# open and query
-from zoo.population import Split as Split
-from zoo.population import Zoo as Zoo
-from zoo.population import open_zoo as open
+    # errors
+    from zoo.errors import ZooError as ZooError
 
-# weights as data
-from zoo.weights import WeightDataset as WeightDataset
-from zoo.weights import WeightSample as WeightSample
+    # open and query
+    from zoo.population import Split as Split
+    from zoo.population import Zoo as Zoo
+    from zoo.population import open_zoo as open
 
+    # weights as data
+    from zoo.weights import WeightDataset as WeightDataset
+    from zoo.weights import WeightSample as WeightSample
+
+# Resolved when first used, so that `import zoo.spec` reads a manifest without loading torch.
+_HOMES = {
+    "Fault": "zoo.checking:Fault",
+    "Split": "zoo.population:Split",
+    "WeightDataset": "zoo.weights:WeightDataset",
+    "WeightSample": "zoo.weights:WeightSample",
+    "Zoo": "zoo.population:Zoo",
+    "ZooError": "zoo.errors:ZooError",
+    "metrics": "zoo.metrics:",
+    "open": "zoo.population:open_zoo",
+    "verify": "zoo.checking:verify",
+}
 __all__ = [
     "Fault",
     "Split",
@@ -30,3 +46,12 @@ __all__ = [
     "open",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}; it has {', '.join(_HOMES)}")
+    module, _, attribute = _HOMES[name].partition(":")
+    home = import_module(module)
+    return getattr(home, attribute) if attribute else home

@@ -336,8 +336,8 @@ def open_zoo(source: str | Path) -> Zoo:
     """Open a zoo.
 
     Args:
-        source: A folder; or the name of a zoo in `./zoos` or in the cache (`PHASEZOO_HOME`, else the
-            platform's cache folder).
+        source: A folder; or the name of a zoo in `./zoos`, in `./demo` (where `phasezoo demo` writes), or in
+            the cache (`PHASEZOO_HOME`, else the platform's cache folder).
 
     Returns:
         The zoo. Where generation goes on or was cut off, it holds the checkpoints committed so far.
@@ -368,7 +368,7 @@ def _find(source: str | Path) -> Path:
         raise unknown_name("zoo", str(source), (), way_out=way_out)
     places = [Path(source)]
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(source)):
-        places += [Path("zoos") / source, cache_folder() / source]
+        places += [Path("zoos") / source, Path("demo") / source, cache_folder() / source]
     for place in places:
         if place.is_dir():
             return place

@@ -44,3 +44,8 @@ def zoo(tmp_path_factory):
     made = generators.generate(RECIPE, tmp_path_factory.mktemp("zoo") / "tiny")
     torch.set_num_threads(before)
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stand_in(any_zoo):
+    """Every test here runs on the small zoo above."""

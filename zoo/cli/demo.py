@@ -24,9 +24,9 @@ def demo_commands(out: Path) -> list[list[str]]:
 
     Example:
         >>> demo_commands(Path("demo"))[0]
-        ['generate', 'digits-mlp-demo', '--out', 'demo/zoo']
+        ['generate', 'digits-mlp-demo', '--out', 'demo/digits-mlp-demo']
     """
-    zoo, results, figure = str(out / "zoo"), str(out / "results"), str(out / "figures" / "phases.png")
+    zoo, results, figure = str(out / RECIPE), str(out / "results"), str(out / "figures" / "phases.png")
     tasks = (
         f"property-prediction/{RECIPE}/test_accuracy@v1",
         f"weight-generation/{RECIPE}/unconditional@v1",
@@ -64,5 +64,7 @@ def register(app: typer.Typer, run: Callable[[list[str]], object]) -> None:
                 f"\n[bold green]$ phasezoo {shlex.join(words)}[/bold green]", soft_wrap=True, highlight=False
             )
             run(words)
-        console.print(f"\nzoo      {out}/zoo", f"figure   {out}/figures/phases.png", sep="\n", soft_wrap=True)
-        console.print(f"results  {out}/results", f"report   {out}/report.md", sep="\n", soft_wrap=True)
+        made = {"zoo": RECIPE, "figure": "figures/phases.png", "results": "results", "report": "report.md"}
+        console.print("")
+        for what, place in made.items():
+            console.print(f"{what:8} {out / place}", soft_wrap=True, highlight=False)

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def info(zoo: ZooArgument) -> None:
     """Say what is in a zoo, in one screen.
 
-    Example: [bold]phasezoo info demo/zoo[/bold]
+    Example: [bold]phasezoo info demo/digits-mlp-demo[/bold]
     """
     from zoo.population import open_zoo
     from zoo.report.summary import summary
@@ -49,7 +49,7 @@ def plot(
 ) -> None:
     """Draw accuracy, losses, gap and similarity over the load x temperature plane.
 
-    Example: [bold]phasezoo plot demo/zoo --out phases.svg[/bold]
+    Example: [bold]phasezoo plot demo/digits-mlp-demo --out phases.svg[/bold]
     """
     from zoo.population import open_zoo
     from zoo.report.phase_diagram import phase_diagram, save
@@ -61,7 +61,7 @@ def plot(
 def verify(zoo: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo.")]) -> None:
     """Check every file of a zoo against its manifest; list all faults, exit with 2 if there is one.
 
-    Example: [bold]phasezoo verify demo/zoo[/bold]
+    Example: [bold]phasezoo verify demo/digits-mlp-demo[/bold]
     """
     from zoo.checking import verify as find_faults
 

@@ -266,4 +266,4 @@ def parse_json(text: str, *, source: str) -> Any:
     try:
         return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{source} is not valid JSON: {error}. Fetch or generate the zoo again") from None
+        raise FormatError(f"{source} is not valid JSON: {error}; replace it by a whole copy") from None
