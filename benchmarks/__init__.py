@@ -1,0 +1,1 @@
+"""Speed against peers, run side by side on one machine."""
