@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,7 @@ def _open_tables(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return opened.checkpoints, opened.models
 
 
-def compare_reading(root: Path, files: Path, *, pairs: int, batch: int) -> tuple[Comparison, Comparison]:
+def compare_reading(root: Path, files: Path, *, pairs: int, batch: int) -> Comparison:
     """Read shuffled batches of weight vectors from a zoo, and from a file for each checkpoint.
 
     Args:
@@ -144,7 +145,7 @@ def compare_reading(root: Path, files: Path, *, pairs: int, batch: int) -> tuple
         batch: Vectors in a batch.
 
     Returns:
-        The times of reading the vectors, and of reading and stacking them into one matrix.
+        The times of reading each batch into one matrix.
 
     Raises:
         RuntimeError: The two ways read different vectors.
@@ -154,24 +155,14 @@ def compare_reading(root: Path, files: Path, *, pairs: int, batch: int) -> tuple
     for place in range(len(data)):
         torch.save(data[place].vector, files / f"{place}.pt")
 
-    def ours(picked: list[int]) -> list[torch.Tensor]:
-        return [data[place].vector for place in picked]
-
-    def peer(picked: list[int]) -> list[torch.Tensor]:
-        return [torch.load(files / f"{place}.pt", weights_only=True) for place in picked]
+    def peer(picked: list[int]) -> torch.Tensor:
+        return torch.stack([torch.load(files / f"{place}.pt", weights_only=True) for place in picked])
 
     draw = random.Random(0)
     batches = [draw.sample(range(len(data)), batch) for _ in range(pairs)]
-    if not all(torch.equal(torch.stack(ours(picked)), torch.stack(peer(picked))) for picked in batches):
+    if not all(torch.equal(data.vectors(picked), peer(picked)) for picked in batches):
         raise RuntimeError("the zoo and the files hold different vectors")
-    found = []
-    for finish in (list, torch.stack):
-        times = [
-            (
-                seconds(lambda finish=finish, picked=picked: finish(ours(picked))),
-                seconds(lambda finish=finish, picked=picked: finish(peer(picked))),
-            )
-            for picked in batches
-        ]
-        found.append(Comparison([a for a, _ in times], [b for _, b in times]))
-    return found[0], found[1]
+    pairs_of_seconds = [
+        (seconds(partial(data.vectors, picked)), seconds(partial(peer, picked))) for picked in batches
+    ]
+    return Comparison([ours for ours, _ in pairs_of_seconds], [theirs for _, theirs in pairs_of_seconds])

@@ -68,7 +68,7 @@ def _choose(metrics: Sequence[str] | Literal["all"]) -> list[Metric]:
 
 
 def _part(shard: str, metric: Metric) -> str:
-    return f"parts/{metric.name}/{Path(shard).stem}.parquet"
+    return f"parts/{metric.protocol_id}/{Path(shard).stem}.parquet"
 
 
 def _predictions(shard: str) -> str:

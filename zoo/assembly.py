@@ -183,7 +183,7 @@ def _is_being_replaced(root: Path, entry: Entry) -> bool:
 def _read_measurements(root: Path, journal: Journal) -> tuple[dict[str, Protocol], dict[str, pd.DataFrame]]:
     """Read the measurements of the shards as they are now, by the newest protocol of each metric."""
     current = {shard.record.sha256 for shard in journal.of_kind("weights")}
-    entries = [entry for entry in journal.of_kind("measurement") if entry.of in current]
+    entries = [e for e in journal.entries.values() if e.kind == "measurement" and e.of in current]
     newest = {e.protocol.metric: e.protocol_id for e in entries if e.protocol and e.protocol_id}
     protocols: dict[str, Protocol] = {}
     frames: dict[str, list[pd.DataFrame]] = {}

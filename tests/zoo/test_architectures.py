@@ -14,11 +14,11 @@ def mlp(**options):
 
 
 @pytest.mark.parametrize(
-    ("width", "depth", "inputs", "classes"), [(8, 2, (64,), 10), (3, 1, (2, 5), 4), (5, 4, (7,), 2)]
+    ("width", "depth", "inputs", "classes"), [(8, 2, (64,), 10), (3, 1, (10,), 4), (5, 4, (7,), 2)]
 )
 def test_the_mlp_has_as_many_parameters_as_its_closed_form(width, depth, inputs, classes):
     shape = DataShape(inputs, classes)
-    d, c = math.prod(inputs), classes
+    d, c = inputs[0], classes
     expected = width * (d + 1) + (depth - 1) * width * (width + 1) + c * (width + 1)
     module = build(mlp(width=width, depth=depth), shape)
     assert sum(p.numel() for p in module.parameters()) == expected
@@ -80,3 +80,10 @@ def test_an_unknown_architecture_is_refused():
     assert names() == ["mlp"]
     with pytest.raises(UnknownNameError, match=r"unknown architecture 'mpl'; did you mean 'mlp'"):
         resolve(ArchitectureSpecification(name="mpl"))
+
+
+def test_the_mlp_takes_vectors():
+    with pytest.raises(
+        SpecificationError, match=r"takes vectors, this dataset has inputs of shape \(1, 8, 8\)"
+    ):
+        layout(mlp(width=2), DataShape((1, 8, 8), 10))

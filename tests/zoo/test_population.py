@@ -370,3 +370,16 @@ def test_a_zoo_that_has_only_begun_is_empty(zoo_copy, tmp_path, journal):
     assert (len(begun), begun.layouts) == (0, [])
     assert all(len(getattr(begun, name)) == 0 for name in (*TABLES, "cells"))
     assert len(begun.where("width == 2")) == 0
+
+
+def test_a_batch_of_vectors_is_one_matrix(tiny_zoo):
+    view = zoo.open(tiny_zoo).where("width == 2")
+    data = view.dataset()
+    picked = [5, 0, 7]
+    np.testing.assert_array_equal(data.vectors(picked).numpy(), view.weights()[picked])
+    np.testing.assert_array_equal(data.vectors([0, 1]).numpy(), view.weights()[:2])
+    mixed = zoo.open(tiny_zoo).dataset()
+    with pytest.raises(AmbiguousLayoutError, match="these 24 checkpoints have 2; narrow the view"):
+        mixed.vectors(range(len(mixed)))
+    with pytest.raises(AmbiguousLayoutError, match="these 0 checkpoints have 0"):
+        mixed.vectors([])

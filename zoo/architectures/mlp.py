@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
 
@@ -40,7 +41,7 @@ class MLP(Architecture):
     options = MLPOptions
 
     def build(self, options: ArchitectureOptions, data: DataShape) -> nn.Module:
-        """Build the network; inputs of any shape are flattened.
+        """Build the network.
 
         Args:
             options: An `MLPOptions`.
@@ -48,9 +49,17 @@ class MLP(Architecture):
 
         Returns:
             `nn.Sequential` from `(batch, n_inputs)` to logits `(batch, n_classes)`.
+
+        Raises:
+            SpecificationError: The inputs are no vectors.
         """
+        if len(data.inputs) != 1:
+            raise SpecificationError(
+                f"the mlp takes vectors, this dataset has inputs of shape {data.inputs}; choose another "
+                "architecture, or a dataset of vectors"
+            )
         chosen = MLPOptions.model_validate(options.model_dump())
-        sizes = [math.prod(data.inputs)] + [chosen.width] * chosen.depth
+        sizes = [data.inputs[0]] + [chosen.width] * chosen.depth
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[chosen.activation]()]

@@ -51,7 +51,7 @@ class Journal:
     """What a journal says.
 
     Attributes:
-        entries: The last entry of each path, in the order of first appearance.
+        entries: The last entry of each path, in the order of these.
         size: Bytes of whole lines; a torn last line does not count.
     """
 
@@ -97,6 +97,7 @@ def read_journal(root: Path) -> Journal | None:
                 f"{path}, line {number} is no journal entry:\n{describe(error)}\n"
                 "delete this line, then run the same generate command again: its file is made anew"
             ) from None
+        entries.pop(entry.path, None)
         entries[entry.path] = entry
         size += len(line)
     return Journal(entries, size)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
+from zoo.errors import AmbiguousLayoutError
 from zoo.spec import Layout
 from zoo.weights.reader import WeightReader
 from zoo.weights.sample import WeightSample
@@ -45,6 +46,28 @@ class WeightDataset(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         """Return the number of checkpoints."""
         return len(self._ids)
+
+    def vectors(self, indices: Sequence[int]) -> Float[torch.Tensor, "checkpoints params"]:
+        """Read a batch of checkpoints of one layout as a matrix, with one copy.
+
+        Args:
+            indices: Their places in the dataset, in any order.
+
+        Returns:
+            `(n, n_params)` float32.
+
+        Raises:
+            AmbiguousLayoutError: They have several layouts, or there is none.
+        """
+        present = {self._layouts[index].id for index in indices}
+        if len(present) != 1:
+            raise AmbiguousLayoutError(
+                f"one matrix needs one layout, these {len(indices)} checkpoints have {len(present)}; "
+                "narrow the view with where(...)"
+            )
+        rows = [int(self._rows[index]) for index in indices]
+        gathered = self._reader.rows([self._shards[index] for index in indices], rows)
+        return torch.from_numpy(np.array(gathered) if not gathered.flags.writeable else gathered)
 
     def __getitem__(self, index: int) -> Item:
         """Read one checkpoint."""

@@ -63,6 +63,8 @@ class WeightReader:
         if all(shard == first for shard in shards) and list(rows) == list(range(start, start + len(rows))):
             return self.map(first)[start : start + len(rows)]
         gathered = np.empty((len(rows), self.map(first).shape[1]), np.float32)
+        # plain arrays over the same pages: indexing a memmap makes an object for each row
+        maps = {shard: np.asarray(self.map(shard)) for shard in set(shards)}
         for place, (shard, row) in enumerate(zip(shards, rows, strict=True)):
-            gathered[place] = self.map(shard)[row]
+            gathered[place] = maps[shard][row]
         return gathered
