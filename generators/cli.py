@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from zoo.errors import StorageError
+
+if TYPE_CHECKING:
+    from generators.recipe import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +61,7 @@ def generate(
     console = Console()
     loaded = load_recipe(recipe)
     if dry_run:
-        _show_plan(console, loaded.name, out)
+        _show_plan(console, loaded, out)
         return
     zoo = run(loaded, out, device=device)
     counts = zoo.manifest.counts
@@ -74,14 +77,13 @@ def generate(
     console.print(f"Next: phasezoo measure {out}", soft_wrap=True, highlight=False)
 
 
-def _show_plan(console: Console, recipe: str, out: Path) -> None:
+def _show_plan(console: Console, recipe: Recipe, out: Path) -> None:
     import shutil
 
     from generators.generation import dry_run as plan_only
-    from generators.recipe import load_recipe
 
-    table = Table("what", "how much", title=f"{recipe} would make, in {out}")
-    for what, number in plan_only(load_recipe(recipe)).items():
+    table = Table("what", "how much", title=f"{recipe.name} would make, in {out}")
+    for what, number in plan_only(recipe).items():
         table.add_row(what, f"{number:,}")
     folder = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
     table.add_row("bytes free there", f"{shutil.disk_usage(folder).free:,}")

@@ -164,6 +164,8 @@ def _train_pending(root: Path, stacks: list[Stack], *, device: str) -> None:
                 retry=trained.failed,
             )
             commit(root, entry)
+            if not progress.console.is_terminal:  # a log shows no bar until its end
+                progress.console.print(f"{trained.stack.shard} in {trained.seconds:.1f} s", highlight=False)
 
 
 def _is_done(root: Path, stack: Stack, journal: Journal) -> bool:

@@ -188,7 +188,7 @@ def _read(source: str | Path) -> tuple[str, str]:
         return file.read_text(encoding="utf-8"), f"recipe {source}"
     path = Path(source)
     if not path.is_file():
-        way_out = "Or give the path of a YAML file."
+        way_out = "(or give the path of a YAML file)"
         raise unknown_name("recipe", str(source), list_recipes(), way_out=way_out)
     if path.stat().st_size > _MAX_RECIPE_BYTES:
         raise SpecificationError(f"{path} has {path.stat().st_size:,} bytes; a recipe has at most 1 MiB")

@@ -77,6 +77,15 @@ def test_dry_run_says_how_much(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert not (tmp_path / "zoo").exists()
 
 
+def test_dry_run_describes_the_file_that_was_given(
+    recipe_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["generate", str(recipe_file), "--out", str(tmp_path / "zoo"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny would make" in shown
+    assert "168" not in shown
+
+
 def test_every_look_works_on_a_zoo(
     tiny_zoo: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

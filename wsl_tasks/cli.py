@@ -49,7 +49,7 @@ def evaluate(
     task: Annotated[str, typer.Argument(help="Id of a task, as `phasezoo tasks` lists them.")],
     method: Annotated[str, typer.Option(help="Name of a baseline, or all.")] = "all",
     zoo: Annotated[
-        str | None, typer.Option(help="Folder or name of the zoo; by default the task's own.")
+        str | None, typer.Option(help="Folder or name of the task's zoo, where it is not found by name.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("results"),
 ) -> None:
@@ -58,7 +58,7 @@ def evaluate(
     Your own method is three lines of Python: [bold]task = wsl_tasks.get_task(ID)[/bold], then
     [bold]task.evaluate(MyMethod()).save("results/mine.json")[/bold]; docs/tasks.md shows one.
 
-    Example: [bold]phasezoo evaluate averaging/digits-mlp-demo/seeds@v1 --zoo zoos/digits-mlp-demo[/bold]
+    Example: [bold]phasezoo evaluate averaging/digits-mlp-demo/seeds@v1 --zoo demo/digits-mlp-demo[/bold]
     """
     from wsl_tasks.registry import get_task
     from zoo.report.progress import progress_bar

@@ -96,11 +96,12 @@ def _score(statistic: Statistic, places: NDArray[np.intp], groups: NDArray[np.ge
     return Score(value=value, low=low, high=high)
 
 
-def temperature_bands(levels: Sequence[float]) -> Callable[[float], str]:
+def temperature_bands(levels: Sequence[float], *, colder_when_higher: bool = False) -> Callable[[float], str]:
     """Cut the values of a temperature axis into terciles: cold, mid, hot.
 
     Args:
-        levels: Values on the axis, in any order, repeated or not; the greater the hotter.
+        levels: Values on the axis, in any order, repeated or not.
+        colder_when_higher: Whether the greater is the colder, as for batch sizes; else it is the hotter.
 
     Returns:
         From a value on the axis to its band. Of fewer than three values some bands stay empty.
@@ -109,7 +110,10 @@ def temperature_bands(levels: Sequence[float]) -> Callable[[float], str]:
         >>> band = temperature_bands([0.1, 0.01, 1.0, 0.001])
         >>> [band(rate) for rate in (0.001, 0.01, 0.1, 1.0)]
         ['cold', 'cold', 'mid', 'hot']
+        >>> temperature_bands([16.0, 64.0, 256.0], colder_when_higher=True)(256.0)
+        'cold'
     """
-    parts = np.array_split(np.unique(np.asarray(levels, float)), len(BANDS))
+    ordered = np.unique(np.asarray(levels, float))
+    parts = np.array_split(ordered[::-1] if colder_when_higher else ordered, len(BANDS))
     known = {float(level): band for band, part in zip(BANDS, parts, strict=True) for level in part}
     return known.__getitem__

@@ -118,7 +118,7 @@ class Task(ABC):
             raise FormatError(
                 f"{self.metadata.id} is defined on the published zoo {self.metadata.zoo}, whose split "
                 f"{self.metadata.split} has sha256 {expected[:12]}..., got {got[:12]}...: this zoo differs "
-                "from the published one; fetch that, or generate it from the bundled recipe"
+                "from the published one; generate that from the bundled recipe"
             )
 
     @cached_property
@@ -129,7 +129,9 @@ class Task(ABC):
     @cached_property
     def band(self) -> Callable[[float], str]:
         """From a value on the zoo's first temperature axis to its band: cold, mid or hot."""
-        return temperature_bands(self.zoo.models[self.temperature].astype(float).tolist())
+        axis = next(axis for axis in self.zoo.manifest.axes if axis.name == self.temperature)
+        levels = self.zoo.models[self.temperature].astype(float).tolist()
+        return temperature_bands(levels, colder_when_higher=axis.colder_when_higher)
 
     @property
     def temperature(self) -> str:

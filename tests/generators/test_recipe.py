@@ -126,5 +126,5 @@ def test_an_unknown_recipe_suggests_a_known_one():
         UnknownNameError, match=r"unknown recipe 'digits-mlp'; did you mean 'digits-mlp-demo'\?"
     ):
         load_recipe("digits-mlp")
-    with pytest.raises(UnknownNameError, match=r"Or give the path of a YAML file"):
+    with pytest.raises(UnknownNameError, match=r"or give the path of a YAML file"):
         load_recipe("zzz")

@@ -83,7 +83,5 @@ def test_an_unknown_architecture_is_refused():
 
 
 def test_the_mlp_takes_vectors():
-    with pytest.raises(
-        SpecificationError, match=r"vectors, this dataset has inputs of shape \(1, 8, 8\)"
-    ):
+    with pytest.raises(SpecificationError, match=r"vectors, this dataset has inputs of shape \(1, 8, 8\)"):
         layout(mlp(width=2), DataShape((1, 8, 8), 10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 import zoo
+from generators import Recipe, generate
 from zoo.errors import QueryError, UnknownNameError
 from zoo.report.phase_diagram import phase_diagram, save
 from zoo.report.summary import summary
@@ -50,3 +52,10 @@ def test_summary_fits_one_screen(tiny_zoo: Path) -> None:
     assert "8 in 4 cells (8 finished, 0 diverged, 0 failed)" in text
     assert "learning_rate: 0.01, 0.1" in text
     assert len(text.splitlines()) < 40
+
+
+def test_hot_stays_on_top_for_batch_sizes(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    axes = {"load": {"architecture.width": [2]}, "temperature": {"training.batch_size": [32, 512]}}
+    recipe = tiny_recipe(axes=axes, training={"learning_rate": 0.1})
+    figure = phase_diagram(generate(recipe, tmp_path / "zoo", device="cpu"))
+    assert figure.axes[0].yaxis_inverted()

@@ -36,8 +36,9 @@ def info(zoo: ZooArgument) -> None:
     console = Console()
     opened = open_zoo(zoo)
     console.print(summary(opened))
+    step = "plot" if len(opened.pairs) else "measure"
     console.print(
-        f'\nNext: phasezoo plot {zoo}   or, in Python: zoo.open("{zoo}")', soft_wrap=True, highlight=False
+        f'\nNext: phasezoo {step} {zoo}   or, in Python: zoo.open("{zoo}")', soft_wrap=True, highlight=False
     )
 
 

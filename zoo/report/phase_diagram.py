@@ -39,7 +39,7 @@ PANELS = (
     Panel("test_accuracy", "Test accuracy", "viridis"),
     Panel("train_loss", "Train loss (nats, clean labels)", "magma_r", log=True),
     Panel("fit_loss", "Train loss (nats, labels as trained on)", "magma_r", log=True),
-    Panel("generalization_gap", "Gap: train minus test accuracy", "cividis"),
+    Panel("generalization_gap", "Gap: train (clean labels) - test accuracy", "cividis"),
     Panel("cka", "CKA of logits between seeds", "viridis"),
     Panel("disagreement", "Disagreement between seeds", "cividis"),
 )
@@ -76,11 +76,16 @@ def phase_diagram(zoo: Zoo, *, load: str | None = None, temperature: str | None 
         _draw(figure, place, cells.pivot_table(index=y, columns=x, values=panel.column, dropna=False), panel)
         place.set_xlabel(f"load: {x.replace('_', ' ')}")
         place.set_ylabel(f"temperature: {y.replace('_', ' ')}")
+        if any(axis.name == y and axis.colder_when_higher for axis in zoo.manifest.axes):
+            place.invert_yaxis()  # hot stays on top
     for place in axes[len(panels) :]:
         place.set_axis_off()
     finished, models = zoo.manifest.counts.finished, zoo.manifest.counts.models
+    others = [name.replace("_", " ") for name in zoo.manifest.axis_names() if name not in {x, y}]
+    over = " and ".join(["seeds", *others])
     figure.suptitle(
-        f"{zoo.manifest.name}: {len(cells)} cells, {finished} of {models} models finished, means over seeds"
+        f"{zoo.manifest.name}: {len(cells)} cells, {finished} of {models} models finished, "
+        f"means over {over}; grey: undefined"
     )
     return figure
 

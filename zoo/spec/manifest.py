@@ -90,6 +90,11 @@ class Axis(_Record):
     kind: Literal["load", "temperature"]
     dtype: DType
 
+    @property
+    def colder_when_higher(self) -> bool:
+        """Whether the temperature falls as the value rises: large batches average the noise away."""
+        return self.field == "training.batch_size"
+
 
 class Counts(_Record):
     """How much a zoo holds.
