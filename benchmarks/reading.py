@@ -71,7 +71,7 @@ def _record(place: int, layout: Layout) -> dict[str, object]:
             "seeds": {"init_seed": seed, "order_seed": seed},
         }
     )
-    values = {"learning_rate": rate}
+    values = {"width": 64, "learning_rate": rate}
     return {
         "model_id": model_id(spec, values, seed),
         "cell_id": cell_id(spec, values),
@@ -97,6 +97,7 @@ def _manifest(models: int) -> Manifest:
         "kind": "temperature",
         "dtype": "float64",
     }
+    load = {"name": "width", "field": "architecture.width", "kind": "load", "dtype": "int64"}
     counts = dict.fromkeys(("models", "finished", "diverged", "failed", "checkpoints", "cells"), 0)
     return Manifest(
         name="synthetic",
@@ -104,7 +105,7 @@ def _manifest(models: int) -> Manifest:
         licence="CC-BY-4.0",
         recipe={},
         recipe_hash="0" * 64,
-        axes=(Axis.model_validate(axis),),
+        axes=(Axis.model_validate(load), Axis.model_validate(axis)),
         counts=Counts(planned=models, **counts),
         layouts={},
         protocols={},

@@ -69,12 +69,13 @@ def generate(
         f"{counts.models} models ({counts.finished} finished, {counts.diverged} diverged, "
         f"{counts.failed} failed), {counts.checkpoints} checkpoints in {out}",
         soft_wrap=True,
+        markup=False,
         highlight=False,
     )
     if counts.failed:
         reasons = ", ".join(zoo.models.loc[zoo.models["status"] == "failed", "reason"].unique())
         raise StorageError(f"{counts.failed} models failed: {reasons}; the same command tries them again")
-    console.print(f"Next: phasezoo measure {out}", soft_wrap=True, highlight=False)
+    console.print(f"Next: phasezoo measure {out}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _show_plan(console: Console, recipe: Recipe, out: Path) -> None:
@@ -102,5 +103,7 @@ def measure(
 
     names = "all" if metrics == "all" else [name.strip() for name in metrics.split(",")]
     measured = run(zoo, metrics=names)
-    Console().print(f"protocols: {', '.join(measured.manifest.protocols)}", soft_wrap=True, highlight=False)
-    Console().print(f"Next: phasezoo plot {zoo}", soft_wrap=True, highlight=False)
+    Console().print(
+        f"protocols: {', '.join(measured.manifest.protocols)}", soft_wrap=True, markup=False, highlight=False
+    )
+    Console().print(f"Next: phasezoo plot {zoo}", soft_wrap=True, markup=False, highlight=False)

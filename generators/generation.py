@@ -12,16 +12,27 @@ import torch
 from rich.progress import Progress
 
 from generators.executors import local
-from generators.grid import Stack, plan, recipe_axes
+from generators.grid import Stack, expand, plan, recipe_axes
 from generators.measurement import measure
 from generators.recipe import Recipe
 from zoo import Zoo, datasets
 from zoo import open as open_zoo
 from zoo.assembly import MANIFEST, read_manifest
 from zoo.errors import SpecificationError
+from zoo.metrics import all_metrics
 from zoo.report.progress import progress_bar
 from zoo.spec import Counts, Manifest
-from zoo.storage import TEMPORARY_PREFIX, Entry, Journal, commit, read_journal, write_file, writer_lock
+from zoo.storage import (
+    JOURNAL,
+    TEMPORARY_PREFIX,
+    Entry,
+    Journal,
+    commit,
+    read_journal,
+    sha256_of,
+    write_file,
+    writer_lock,
+)
 from zoo.storage.weights import write_weights
 
 ExecutorName = Literal["local"]
@@ -60,8 +71,15 @@ def generate(
     with writer_lock(root):
         _remove_temporaries(root)
         _train_pending(root, plan(recipe), device=chosen)
-        measure(root, metrics=["evaluation"], locked=True)
+        measure(root, metrics=sorted({"evaluation", *_measured(root)}), locked=True)
     return open_zoo(root)
+
+
+def _measured(root: Path) -> set[str]:
+    """Name the metrics that this zoo was measured by: what a lost file held of them is made anew."""
+    journal = read_journal(root) or Journal({}, 0)
+    metrics = {entry.protocol.metric for entry in journal.entries.values() if entry.protocol}
+    return metrics & all_metrics().keys()
 
 
 def choose_device(device: str) -> str:
@@ -96,6 +114,8 @@ def _prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
                 f"{root} holds the zoo {found.name!r} of another recipe (hash {found.recipe_hash[:8]}, this "
                 f"one has {recipe.hash[:8]}); choose another folder, or delete this one"
             )
+        if found.files and not (root / JOURNAL).exists():
+            raise SpecificationError(f"{root} was published: its tables are final; choose another folder")
         if not resume:
             raise SpecificationError(f"{root} already holds this zoo; drop resume=False to continue it")
         return
@@ -109,7 +129,7 @@ def _ours(path: Path) -> bool:
 
 
 def _first_manifest(recipe: Recipe, device: str) -> Manifest:
-    data = datasets.load(str(recipe.dataset["name"]))
+    data = datasets.load(next(expand(recipe)).spec.dataset.name)
     return Manifest(
         name=recipe.name,
         description=recipe.description,
@@ -174,7 +194,7 @@ def _is_done(root: Path, stack: Stack, journal: Journal) -> bool:
     if entry is None or entry.retry:
         return False
     path = root / stack.shard
-    return path.is_file() and path.stat().st_size == entry.record.bytes
+    return path.is_file() and sha256_of(path) == entry.record.sha256
 
 
 class _Bar:

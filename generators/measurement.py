@@ -77,12 +77,14 @@ def _predictions(shard: str) -> str:
 
 def _is_done(root: Path, shard: Entry, metric: Metric, journal: Journal) -> bool:
     """Say whether this shard's weights, as they are now, were measured under this protocol."""
-    entry = journal.entries.get(_part(shard.path, metric))
-    return (
+    part = journal.entries.get(_part(shard.path, metric))
+    stored = [part, journal.entries.get(_predictions(shard.path))] if metric.name == "evaluation" else [part]
+    return all(
         entry is not None
-        and entry.protocol_id == metric.protocol_id
         and entry.of == shard.record.sha256
         and (root / entry.path).is_file()
+        and (root / entry.path).stat().st_size == entry.record.bytes
+        for entry in stored
     )
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 
 from zoo import architectures, datasets
 from zoo.errors import SpecificationError, ZooError, unknown_name
@@ -15,6 +23,13 @@ from zoo.spec import MODEL_COLUMNS, ModelSpecification, describe, digest
 
 Value = Annotated[StrictBool | int | float | str, Field(union_mode="left_to_right")]
 _MAX_RECIPE_BYTES = 1 << 20
+
+
+def _no_boolean(value: Any) -> Any:
+    """Refuse true and false where a number is meant: YAML reads `yes` and `no` as these."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, got a boolean")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
 
 
 class Axes(BaseModel):
@@ -60,8 +75,10 @@ class Recipe(BaseModel):
     architecture: dict[str, Value]
     training: dict[str, Value]
     axes: Axes
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=1)
-    checkpoints: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    seeds: tuple[Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, lt=2**31)], ...] = Field(
+        min_length=1
+    )
+    checkpoints: tuple[Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)], ...] = ()
 
     @model_validator(mode="after")
     def _grid_is_sound(self) -> Recipe:
@@ -105,6 +122,11 @@ class Recipe(BaseModel):
         for field, value in values.items():
             part, _, key = field.partition(".")
             parts[part][key] = value
+        for part, found in parts.items():
+            for key in (key for key, value in found.items() if isinstance(value, bool)):
+                raise SpecificationError(
+                    f"recipe {self.name!r}: {part}.{key} is a boolean, expected a number or a text"
+                )
         try:
             spec = ModelSpecification.model_validate(parts)
         except ValidationError as error:

@@ -27,8 +27,8 @@ def test_the_synthetic_zoo_opens_and_reads_as_the_files_do(tmp_path):
     reading.write_zoo(tmp_path / "zoo", models=8, params=7)
     opened = zoo.open(tmp_path / "zoo")
     assert (len(opened), len(opened.models), opened.weights().shape) == (40, 8, (40, 7))
-    both = reading.compare_reading(tmp_path / "zoo", tmp_path / "files", pairs=2, batch=5)
-    assert [len(compared.ratios) for compared in both] == [2, 2]
+    compared = reading.compare_reading(tmp_path / "zoo", tmp_path / "files", pairs=2, batch=5)
+    assert len(compared.ratios) == 2
 
 
 def test_the_command_has_help():

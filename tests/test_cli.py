@@ -35,6 +35,7 @@ def recipe_file(tiny_recipe: Callable[[], Recipe], tmp_path: Path) -> Path:
         (["leaderboard", "nowhere"], "nowhere"),
         (["plt"], "Did you mean 'plot'?"),
         (["plot"], "Missing argument"),
+        (["info", "n" * 300], "check the path and its permissions"),
     ],
 )
 def test_user_errors_exit_with_2_and_no_traceback(

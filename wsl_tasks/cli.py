@@ -42,7 +42,9 @@ def tasks() -> None:
         console.print(f"    main score: {known.main_score} ({known.direction} is better)", highlight=False)
         baselines = f"baselines: {', '.join(task.baselines())}"
         console.print(Padding(baselines, (0, 0, 1, 4)), highlight=False)
-    console.print(f"Next: phasezoo evaluate {list_tasks()[-2]}", soft_wrap=True, highlight=False)
+    console.print(
+        f"Next: phasezoo evaluate {list_tasks()[-2]}", soft_wrap=True, markup=False, highlight=False
+    )
 
 
 def evaluate(
@@ -71,8 +73,8 @@ def evaluate(
             results[-1].save(out / results[-1].file_name)
     console = Console()
     console.print(_scores(results, chosen.metadata.main_score))
-    console.print(f"{len(results)} results in {out}", soft_wrap=True, highlight=False)
-    console.print(f"Next: phasezoo leaderboard {out}", soft_wrap=True, highlight=False)
+    console.print(f"{len(results)} results in {out}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"Next: phasezoo leaderboard {out}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _choose(task: Any, method: str) -> list[tuple[str, Callable[[], Any]]]:

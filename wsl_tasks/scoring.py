@@ -88,10 +88,10 @@ def _score(statistic: Statistic, places: NDArray[np.intp], groups: NDArray[np.ge
     if not len(places):
         return Score(reason="no test item falls here")
     value = statistic.of(places)
-    if math.isnan(value):
+    if not math.isfinite(value):
         return Score(reason=f"undefined: {statistic.undefined_when}")
     low, high = interval(groups[places], lambda drawn: statistic.of(places[drawn]), seed=seed)
-    if math.isnan(low):
+    if not (math.isfinite(low) and math.isfinite(high)):
         return Score(value=value, reason="no interval: one cell only, or undefined on most resamples")
     return Score(value=value, low=low, high=high)
 

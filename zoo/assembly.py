@@ -201,7 +201,7 @@ def _join(name: TableName, base: pd.DataFrame | None, frames: list[pd.DataFrame]
     """Join what several metrics say of the same rows, on the columns that every zoo has."""
     core = [column.name for column in CORE_COLUMNS[name]]
     joined = base
-    for frame in frames:
+    for frame in (frame for frame in frames if len(frame)):  # one seed a cell makes no pair
         keys = [key for key in core if key in frame]
         joined = (
             frame if joined is None else joined.merge(frame, on=keys, how="outer" if base is None else "left")

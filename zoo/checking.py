@@ -180,6 +180,6 @@ def _split_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[
 
 
 def _check_split(root: Path, manifest: Manifest, name: str) -> Iterator[Fault]:
-    split = SplitFile.from_json((root / name).read_text(encoding="utf-8"), source=name)
+    split = SplitFile.from_json((root / name).read_text(encoding="utf-8", errors="replace"), source=name)
     for leak in check_leakage(split, _read(root, manifest, "models")):
         yield Fault(name, leak)

@@ -18,11 +18,18 @@ from torch import Tensor, nn
 from zoo import architectures, datasets
 from zoo.assembly import assemble, read_manifest, table_columns
 from zoo.cells import average_cells
-from zoo.errors import AmbiguousLayoutError, IntegrityError, QueryError, unknown_name
+from zoo.errors import (
+    AmbiguousLayoutError,
+    FormatError,
+    IntegrityError,
+    QueryError,
+    UnsafeFileError,
+    unknown_name,
+)
 from zoo.query import parse
 from zoo.spec import KEYS, Layout, Manifest, ModelSpecification, TableName
-from zoo.splits import SplitFile
-from zoo.storage import read_parquet
+from zoo.splits import SplitFile, check_leakage
+from zoo.storage import read_parquet, sha256_of
 from zoo.weights import WeightDataset, WeightReader, unflatten
 
 
@@ -104,13 +111,25 @@ class Zoo:
 
         Raises:
             UnknownNameError: The zoo has no such split.
+            IntegrityError: Its file is missing, or not the one that the manifest promises.
+            FormatError: A cell falls on two sides.
         """
         if split_id not in self.manifest.splits:
             raise unknown_name("split", split_id, self.manifest.splits, way_out=f"in {self.root}")
-        path = self.root / self.manifest.splits[split_id]
+        name = self.manifest.splits[split_id]
+        path = self.root / name
         if not path.is_file():
             raise IntegrityError(f"{path} is missing; fetch the zoo again, or generate it again")
-        file = SplitFile.from_json(path.read_text(encoding="utf-8"), source=str(path))
+        expected = self.manifest.files[name].sha256
+        if (found := sha256_of(path)) != expected:
+            raise IntegrityError(
+                f"{path} was changed: the manifest promises sha256 {expected[:12]}..., "
+                f"it has {found[:12]}...; generate the zoo again, or fetch it again"
+            )
+        file = SplitFile.from_json(path.read_text(encoding="utf-8", errors="replace"), source=str(path))
+        leaks = check_leakage(file, self._store.table("models"))
+        if leaks:
+            raise FormatError(f"{path} leaks: {'; '.join(leaks[:3])}. Do not report results on this split")
         cell_of = self._store.table("models").set_index("model_id")["cell_id"]
         cells = self.checkpoints["model_id"].map(cell_of)
         sides = [cells.isin(side) for side in (file.train, file.val, file.test)]
@@ -321,6 +340,8 @@ class _Store:
             record = self._manifest.files.get(path)
             frame = read_parquet(self._root / path, columns, rows=record.rows if record else None)
             _check_keys(self._root / path, frame, KEYS[name])
+            if name == "checkpoints":
+                _check_places(self._root / path, frame, self._manifest)
             self._tables[name] = frame
         return self._tables[name]
 
@@ -330,6 +351,18 @@ def _check_keys(path: Path, frame: pd.DataFrame, keys: tuple[str, ...]) -> None:
     if twice.any():
         example = ", ".join(str(frame.loc[twice, key].iloc[0]) for key in keys)
         raise IntegrityError(f"{path} has {twice.sum()} rows twice, such as {example}; fetch the zoo again")
+
+
+def _check_places(path: Path, frame: pd.DataFrame, manifest: Manifest) -> None:
+    """Refuse rows that point outside of the zoo's own shards: the table may come from anyone."""
+    rows = frame["shard"].map({name: record.rows or 0 for name, record in manifest.files.items()})
+    astray = rows.isna() | (frame["row"] < 0) | (frame["row"] >= rows)
+    if astray.any():
+        first = frame[astray].iloc[0]
+        raise UnsafeFileError(
+            f"{path}: {first['checkpoint_id']} points to row {first['row']} of {first['shard']!r}, which the "
+            "manifest does not have; fetch the zoo again from a source that you trust"
+        )
 
 
 def open_zoo(source: str | Path) -> Zoo:

@@ -2,6 +2,7 @@ import pytest
 
 import generators
 from generators import list_recipes, load_recipe
+from generators.grid import expand
 from zoo.errors import SpecificationError, UnknownNameError
 
 TEXT = """
@@ -128,3 +129,21 @@ def test_an_unknown_recipe_suggests_a_known_one():
         load_recipe("digits-mlp")
     with pytest.raises(UnknownNameError, match=r"or give the path of a YAML file"):
         load_recipe("zzz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [True]}, "expected a number, got a boolean"),
+        ({"checkpoints": [True]}, "expected a number, got a boolean"),
+    ],
+)
+def test_booleans_are_no_numbers(tiny_recipe, changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_recipe(**changes)
+
+
+def test_a_boolean_on_an_axis_is_refused(tiny_recipe):
+    recipe = tiny_recipe(widths=[True])
+    with pytest.raises(SpecificationError, match=r"architecture.width is a boolean, expected a number"):
+        next(expand(recipe))

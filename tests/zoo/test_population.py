@@ -10,9 +10,16 @@ import torch
 import zoo
 from zoo import datasets
 from zoo.assembly import TABLES, read_manifest, table_columns, write_assembly
-from zoo.errors import AmbiguousLayoutError, FormatError, IntegrityError, QueryError, UnknownNameError
+from zoo.errors import (
+    AmbiguousLayoutError,
+    FormatError,
+    IntegrityError,
+    QueryError,
+    UnknownNameError,
+    UnsafeFileError,
+)
 from zoo.population import cache_folder
-from zoo.storage import JOURNAL, parquet_bytes
+from zoo.storage import JOURNAL, parquet_bytes, sha256_of
 from zoo.weights import WeightSample
 
 
@@ -383,3 +390,29 @@ def test_a_batch_of_vectors_is_one_matrix(tiny_zoo):
         mixed.vectors(range(len(mixed)))
     with pytest.raises(AmbiguousLayoutError, match="these 0 checkpoints have 0"):
         mixed.vectors([])
+
+
+def test_a_split_that_was_changed_is_refused(zoo_copy):
+    path = zoo_copy / "splits/iid-v1.json"
+    split = json.loads(path.read_text())
+    split["train"] = sorted(split["train"] + split["test"])
+    path.write_text(json.dumps(split))
+    with pytest.raises(IntegrityError, match=r"iid-v1.json was changed: the manifest promises sha256"):
+        zoo.open(zoo_copy).split("iid-v1")
+    manifest = json.loads((zoo_copy / "manifest.json").read_text())
+    manifest["files"]["splits/iid-v1.json"]["sha256"] = sha256_of(path)
+    (zoo_copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(FormatError, match=r"leaks: .*Do not report results on this split"):
+        zoo.open(zoo_copy).split("iid-v1")
+
+
+@pytest.mark.parametrize(("column", "value"), [("shard", "/etc/passwd"), ("row", -1), ("row", 10**6)])
+def test_a_table_that_points_elsewhere_is_refused(zoo_copy, column, value):
+    path = zoo_copy / "checkpoints.parquet"
+    manifest = read_manifest(zoo_copy)
+    columns = table_columns("checkpoints", manifest.axes, manifest.protocols.values())
+    table = zoo.open(zoo_copy).checkpoints
+    table.loc[0, column] = value
+    path.write_bytes(parquet_bytes(table, columns))
+    with pytest.raises(UnsafeFileError, match="which the manifest does not have"):
+        _ = zoo.open(zoo_copy).checkpoints

@@ -33,7 +33,10 @@ def raw_manifest(**changes):
         "licence": "CC-BY-4.0",
         "recipe": {},
         "recipe_hash": "0" * 64,
-        "axes": [{"name": "width", "field": "architecture.width", "kind": "load", "dtype": "int64"}],
+        "axes": [
+            {"name": "width", "field": "architecture.width", "kind": "load", "dtype": "int64"},
+            {"name": "epochs", "field": "training.epochs", "kind": "temperature", "dtype": "int64"},
+        ],
         "counts": dict.fromkeys(counts, 0),
         "layouts": {LAYOUT.id: LAYOUT.model_dump(mode="json")},
         "protocols": {},
@@ -68,7 +71,8 @@ def test_a_manifest_survives_writing_and_reading():
     manifest = read(raw_manifest())
     assert Manifest.from_json(manifest.to_json(), source="x") == manifest
     assert manifest.complete
-    assert manifest.axis_names() == manifest.axis_names("load") == ["width"]
+    assert manifest.axis_names() == ["width", "epochs"]
+    assert manifest.axis_names("load") == ["width"]
     assert manifest.axis_names("temperature") == []
 
 
@@ -103,6 +107,7 @@ def test_a_path_that_could_leave_the_zoo_is_refused(path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"axes": []}, "a zoo has at least one load axis and one temperature axis"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted, got 1"),
         ({"name": 3}, "name: Input should be a valid string, got 3"),
         ({"files": {"a.h5": RECORD, "A.h5": RECORD}}, "two files differ in case only"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import torch
 from pydantic import ValidationError
 from torch import Generator, nn
 
@@ -94,7 +95,8 @@ def initialise(architecture: ArchitectureSpecification, module: nn.Module, gener
 @lru_cache(maxsize=4096)
 def _layout(architecture_json: str, data: DataShape) -> Layout:
     architecture = ArchitectureSpecification.model_validate_json(architecture_json)
-    return layout_of(build(architecture, data), architecture.name)
+    with torch.device("meta"):  # shapes alone: a layout costs no memory, however wide
+        return layout_of(build(architecture, data), architecture.name)
 
 
 def layout(architecture: ArchitectureSpecification, data: DataShape) -> Layout:

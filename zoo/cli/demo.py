@@ -67,4 +67,4 @@ def register(app: typer.Typer, run: Callable[[list[str]], object]) -> None:
         made = {"zoo": RECIPE, "figure": "figures/phases.png", "results": "results", "report": "report.md"}
         console.print("")
         for what, place in made.items():
-            console.print(f"{what:8} {out / place}", soft_wrap=True, highlight=False)
+            console.print(f"{what:8} {out / place}", soft_wrap=True, markup=False, highlight=False)

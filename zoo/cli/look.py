@@ -38,7 +38,10 @@ def info(zoo: ZooArgument) -> None:
     console.print(summary(opened))
     step = "plot" if len(opened.pairs) else "measure"
     console.print(
-        f'\nNext: phasezoo {step} {zoo}   or, in Python: zoo.open("{zoo}")', soft_wrap=True, highlight=False
+        f'\nNext: phasezoo {step} {zoo}   or, in Python: zoo.open("{zoo}")',
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
     )
 
 
@@ -56,7 +59,7 @@ def plot(
     from zoo.report.phase_diagram import phase_diagram, save
 
     save(phase_diagram(open_zoo(zoo), load=load, temperature=temperature), out)
-    Console().print(f"phase diagram: {out}", soft_wrap=True, highlight=False)
+    Console().print(f"phase diagram: {out}", soft_wrap=True, markup=False, highlight=False)
 
 
 def verify(zoo: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo.")]) -> None:

@@ -62,6 +62,10 @@ def run(arguments: list[str]) -> int:
     except ZooError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}")
         return EXIT_USER_ERROR
+    except OSError as error:
+        # whatever the file system says of a path that no one foresaw
+        console.print(f"[red]error:[/red] {escape(str(error))}; check the path and its permissions")
+        return EXIT_USER_ERROR
     except typer.TyperException as error:
         console.print(f"[red]error:[/red] {escape(error.format_message())} (see phasezoo --help)")
         return EXIT_USER_ERROR

@@ -160,6 +160,8 @@ class Manifest(_Record):
         folded = [path.casefold() for path in self.files]
         if len(set(folded)) < len(folded):
             raise ValueError("two files differ in case only, which not every file system can hold")
+        if {axis.kind for axis in self.axes} != {"load", "temperature"}:
+            raise ValueError("a zoo has at least one load axis and one temperature axis")
         for key, layout in self.layouts.items():
             if key != layout.id:
                 raise ValueError(f"layout {key!r} has entries whose id is {layout.id!r}")
