@@ -16,21 +16,21 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from zoo import architectures, datasets
-from zoo.assembly import assemble, read_manifest, table_columns
+from zoo.assembly import assemble, read_manifest
 from zoo.cells import average_cells
 from zoo.errors import (
     AmbiguousLayoutError,
     FormatError,
     IntegrityError,
     QueryError,
-    UnsafeFileError,
     unknown_name,
 )
 from zoo.query import parse
-from zoo.spec import KEYS, Layout, Manifest, ModelSpecification, TableName
+from zoo.spec import Layout, Manifest, ModelSpecification, TableName
 from zoo.splits import SplitFile, check_leakage
-from zoo.storage import read_parquet, sha256_of
-from zoo.weights import WeightDataset, WeightReader, unflatten
+from zoo.storage import sha256_of
+from zoo.store import Store
+from zoo.weights import WeightDataset, unflatten
 
 
 class Split(NamedTuple):
@@ -61,7 +61,7 @@ class Zoo:
     def __init__(self, root: Path, manifest: Manifest, tables: dict[TableName, pd.DataFrame] | None) -> None:
         self.root = root
         self.manifest = manifest
-        self._store = _Store(root, manifest, tables)
+        self._store = Store(root, manifest, tables)
         self._chosen: frozenset[str] | None = None
 
     def __repr__(self) -> str:
@@ -322,47 +322,6 @@ def _targets(frame: pd.DataFrame, target: str) -> Float[np.ndarray, " checkpoint
             f"{example}; leave them out with where('{target} is not None')"
         )
     return frame[target].to_numpy(np.float64)
-
-
-class _Store:
-    """Tables and weight maps of a zoo on disk, shared by all of its views."""
-
-    def __init__(self, root: Path, manifest: Manifest, tables: dict[TableName, pd.DataFrame] | None) -> None:
-        self._root = root
-        self._manifest = manifest
-        self._tables = dict(tables or {})
-        self.reader = WeightReader(root, manifest.files)
-
-    def table(self, name: TableName) -> pd.DataFrame:
-        if name not in self._tables:
-            path = f"{name}.parquet"
-            columns = table_columns(name, self._manifest.axes, self._manifest.protocols.values())
-            record = self._manifest.files.get(path)
-            frame = read_parquet(self._root / path, columns, rows=record.rows if record else None)
-            _check_keys(self._root / path, frame, KEYS[name])
-            if name == "checkpoints":
-                _check_places(self._root / path, frame, self._manifest)
-            self._tables[name] = frame
-        return self._tables[name]
-
-
-def _check_keys(path: Path, frame: pd.DataFrame, keys: tuple[str, ...]) -> None:
-    twice = frame.duplicated(list(keys))
-    if twice.any():
-        example = ", ".join(str(frame.loc[twice, key].iloc[0]) for key in keys)
-        raise IntegrityError(f"{path} has {twice.sum()} rows twice, such as {example}; fetch the zoo again")
-
-
-def _check_places(path: Path, frame: pd.DataFrame, manifest: Manifest) -> None:
-    """Refuse rows that point outside of the zoo's own shards: the table may come from anyone."""
-    rows = frame["shard"].map({name: record.rows or 0 for name, record in manifest.files.items()})
-    astray = rows.isna() | (frame["row"] < 0) | (frame["row"] >= rows)
-    if astray.any():
-        first = frame[astray].iloc[0]
-        raise UnsafeFileError(
-            f"{path}: {first['checkpoint_id']} points to row {first['row']} of {first['shard']!r}, which the "
-            "manifest does not have; fetch the zoo again from a source that you trust"
-        )
 
 
 def open_zoo(source: str | Path) -> Zoo:

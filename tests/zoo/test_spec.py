@@ -73,7 +73,7 @@ def test_a_manifest_survives_writing_and_reading():
     assert manifest.complete
     assert manifest.axis_names() == ["width", "epochs"]
     assert manifest.axis_names("load") == ["width"]
-    assert manifest.axis_names("temperature") == []
+    assert manifest.axis_names("temperature") == ["epochs"]
 
 
 BAD_PATHS = [

@@ -1,0 +1,72 @@
+"""Tables and weight maps of a zoo on disk, shared by all of its views, and checked when first read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from zoo.assembly import table_columns
+from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.spec import KEYS, Manifest, TableName
+from zoo.storage import read_parquet
+from zoo.weights import WeightReader
+
+
+class Store:
+    """What a zoo and its views read from.
+
+    Args:
+        root: The zoo's folder.
+        manifest: Its manifest.
+        tables: Tables that are not on disk yet, because generation goes on.
+    """
+
+    def __init__(self, root: Path, manifest: Manifest, tables: dict[TableName, pd.DataFrame] | None) -> None:
+        self._root = root
+        self._manifest = manifest
+        self._tables = dict(tables or {})
+        self.reader = WeightReader(root, manifest.files)
+
+    def table(self, name: TableName) -> pd.DataFrame:
+        """Read a table, once.
+
+        Args:
+            name: The table.
+
+        Returns:
+            All of its rows.
+
+        Raises:
+            IntegrityError: The file is missing or damaged, or a row stands twice.
+            UnsafeFileError: A checkpoint points to a shard or row that the zoo does not have.
+        """
+        if name not in self._tables:
+            path = f"{name}.parquet"
+            columns = table_columns(name, self._manifest.axes, self._manifest.protocols.values())
+            record = self._manifest.files.get(path)
+            frame = read_parquet(self._root / path, columns, rows=record.rows if record else None)
+            _check_keys(self._root / path, frame, KEYS[name])
+            if name == "checkpoints":
+                _check_places(self._root / path, frame, self._manifest)
+            self._tables[name] = frame
+        return self._tables[name]
+
+
+def _check_keys(path: Path, frame: pd.DataFrame, keys: tuple[str, ...]) -> None:
+    twice = frame.duplicated(list(keys))
+    if twice.any():
+        example = ", ".join(str(frame.loc[twice, key].iloc[0]) for key in keys)
+        raise IntegrityError(f"{path} has {twice.sum()} rows twice, such as {example}; fetch the zoo again")
+
+
+def _check_places(path: Path, frame: pd.DataFrame, manifest: Manifest) -> None:
+    """Refuse rows that point outside of the zoo's own shards: the table may come from anyone."""
+    rows = frame["shard"].map({name: record.rows or 0 for name, record in manifest.files.items()})
+    astray = rows.isna() | (frame["row"] < 0) | (frame["row"] >= rows)
+    if astray.any():
+        first = frame[astray].iloc[0]
+        raise UnsafeFileError(
+            f"{path}: {first['checkpoint_id']} points to row {first['row']} of {first['shard']!r}, which the "
+            "manifest does not have; fetch the zoo again from a source that you trust"
+        )
