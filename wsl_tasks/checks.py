@@ -101,11 +101,13 @@ def _text(shape: tuple[Any, ...]) -> str:
 
 
 def _numbers(value: Any, source: str) -> Float[np.ndarray, ...]:
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
     try:
+        if isinstance(value, torch.Tensor):
+            # numpy has no bfloat16; sparse and meta tensors have no numbers to give, and raise
+            plain = value.detach().cpu()
+            value = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
         array = np.asarray(value)
-    except ValueError:
+    except (ValueError, TypeError, RuntimeError):
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "fiu":
         raise MethodError(

@@ -13,7 +13,14 @@ class Complete:
 
 
 @pytest.mark.parametrize(
-    "value", [[1, 2], (1.0, 2.0), np.array([1, 2]), torch.tensor([1.0, 2.0], requires_grad=True)]
+    "value",
+    [
+        [1, 2],
+        (1.0, 2.0),
+        np.array([1, 2]),
+        torch.tensor([1.0, 2.0], requires_grad=True),
+        torch.tensor([1.0, 2.0], dtype=torch.bfloat16),
+    ],
 )
 def test_numbers_of_any_kind_pass(value):
     np.testing.assert_array_equal(check_array(value, (2,), source="x"), [1.0, 2.0])
@@ -74,3 +81,9 @@ def test_a_class_is_no_method():
         MethodError, match=r"expected a method object, got the class Complete; pass Complete\(\)"
     ):
         check_has(Complete, ("fit", "predict"), task="t")
+
+
+@pytest.mark.parametrize("value", [torch.empty(2, device="meta"), torch.ones(2).to_sparse()])
+def test_tensors_without_numbers_are_refused(value):
+    with pytest.raises(MethodError, match="x: expected an array or tensor of real numbers, got Tensor"):
+        check_array(value, (2,), source="x")
