@@ -10,14 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from zoo.assembly import TABLES, read_manifest, table_columns
+from zoo.assembly import MANIFEST, TABLES, read_manifest, table_columns
 from zoo.errors import FormatError, IntegrityError, UnsafeFileError, ZooError
 from zoo.spec import KEYS, Manifest, TableName
 from zoo.splits import SplitFile, check_leakage
 from zoo.storage import JOURNAL, LOCK, TEMPORARY_PREFIX, read_journal, read_parquet, sha256_of
 from zoo.storage.weights import read_predictions, read_weights
-
-MANIFEST = "manifest.json"
 
 
 class Fault(NamedTuple):
