@@ -9,7 +9,18 @@ from pathlib import Path
 import pandas as pd
 
 from zoo.errors import FormatError, IntegrityError
-from zoo.spec import CORE_COLUMNS, Axis, Column, Counts, FileRecord, Layout, Manifest, Protocol, TableName
+from zoo.spec import (
+    ADDED_COLUMNS,
+    CORE_COLUMNS,
+    Axis,
+    Column,
+    Counts,
+    FileRecord,
+    Layout,
+    Manifest,
+    Protocol,
+    TableName,
+)
 from zoo.splits import iid_split
 from zoo.storage import Entry, Journal, parquet_bytes, read_journal, read_parquet, write_file
 from zoo.storage.weights import read_weights
@@ -33,7 +44,7 @@ class Assembly:
 
 
 def table_columns(name: TableName, axes: Iterable[Axis], protocols: Iterable[Protocol]) -> list[Column]:
-    """List the columns of a table: those of every zoo, the axes, those of the metrics.
+    """List the columns of a table: those of every zoo, the axes, those of provenance, those of the metrics.
 
     Args:
         name: The table.
@@ -46,6 +57,7 @@ def table_columns(name: TableName, axes: Iterable[Axis], protocols: Iterable[Pro
     columns = list(CORE_COLUMNS[name])
     if name == "models":
         columns[2:2] = [Column(name=a.name, dtype=a.dtype, description=f"{a.kind} axis") for a in axes]
+    columns += ADDED_COLUMNS.get(name, ())
     for protocol in sorted(protocols, key=lambda p: p.metric):
         columns += protocol.columns if protocol.table == name else ()
     return columns

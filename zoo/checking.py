@@ -12,7 +12,7 @@ import pandas as pd
 
 from zoo.assembly import MANIFEST, TABLES, read_manifest, table_columns
 from zoo.errors import FormatError, IntegrityError, UnsafeFileError, ZooError
-from zoo.spec import KEYS, Manifest, TableName
+from zoo.spec import ADDED_COLUMNS, KEYS, Manifest, TableName
 from zoo.splits import SplitFile, check_leakage
 from zoo.storage import JOURNAL, LOCK, TEMPORARY_PREFIX, read_journal, read_parquet, sha256_of
 from zoo.storage.weights import read_predictions, read_weights
@@ -94,7 +94,9 @@ def _stray_files(root: Path, manifest: Manifest) -> Iterator[Fault]:
         name = path.relative_to(root).as_posix()
         if path.name.startswith(TEMPORARY_PREFIX):
             yield Fault(name, "is left over from a writer that was killed; generate removes it, or delete it")
-        elif name not in {MANIFEST, JOURNAL, LOCK, *manifest.files} and not name.startswith("parts/"):
+        elif name not in {MANIFEST, JOURNAL, LOCK, *manifest.files} and not name.startswith(
+            ("parts/", "state/")
+        ):
             yield Fault(name, "is not in the manifest")
 
 
@@ -118,7 +120,8 @@ def _table_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[
 def _read(root: Path, manifest: Manifest, table: TableName) -> pd.DataFrame:
     name = f"{table}.parquet"
     columns = table_columns(table, manifest.axes, manifest.protocols.values())
-    return read_parquet(root / name, columns, rows=manifest.files[name].rows)
+    added = ADDED_COLUMNS.get(table, ())
+    return read_parquet(root / name, columns, rows=manifest.files[name].rows, optional=added)
 
 
 def _check_table(root: Path, manifest: Manifest, table: TableName) -> Iterator[Fault]:

@@ -37,6 +37,10 @@ class StorageError(ZooError, OSError):
     """The file system refused a write: a full disk, a quota, a folder without permission."""
 
 
+class ClusterError(ZooError):
+    """The machines that should train do not answer, or run other versions of the code."""
+
+
 class QueryError(ZooError, ValueError):
     """A `where` expression has a typo, an unknown column or code in it."""
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from zoo.assembly import table_columns
 from zoo.errors import IntegrityError, UnsafeFileError
-from zoo.spec import KEYS, Manifest, TableName
+from zoo.spec import ADDED_COLUMNS, KEYS, Manifest, TableName
 from zoo.storage import read_parquet
 from zoo.weights import WeightReader
 
@@ -45,7 +45,8 @@ class Store:
             path = f"{name}.parquet"
             columns = table_columns(name, self._manifest.axes, self._manifest.protocols.values())
             record = self._manifest.files.get(path)
-            frame = read_parquet(self._root / path, columns, rows=record.rows if record else None)
+            rows = record.rows if record else None
+            frame = read_parquet(self._root / path, columns, rows=rows, optional=ADDED_COLUMNS.get(name, ()))
             _check_keys(self._root / path, frame, KEYS[name])
             if name == "checkpoints":
                 _check_places(self._root / path, frame, self._manifest)

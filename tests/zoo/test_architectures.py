@@ -9,6 +9,10 @@ from zoo.spec import ArchitectureSpecification
 from zoo.training import stream
 
 
+def cnn(**options):
+    return ArchitectureSpecification.model_validate({"name": "cnn", **options})
+
+
 def mlp(**options):
     return ArchitectureSpecification.model_validate({"name": "mlp", **options})
 
@@ -77,7 +81,7 @@ def test_bad_options_are_refused(options, message):
 
 
 def test_an_unknown_architecture_is_refused():
-    assert names() == ["mlp"]
+    assert names() == ["cnn", "mlp"]
     with pytest.raises(UnknownNameError, match=r"unknown architecture 'mpl'; did you mean 'mlp'"):
         resolve(ArchitectureSpecification(name="mpl"))
 
@@ -85,3 +89,70 @@ def test_an_unknown_architecture_is_refused():
 def test_the_mlp_takes_vectors():
     with pytest.raises(SpecificationError, match=r"vectors, this dataset has inputs of shape \(1, 8, 8\)"):
         layout(mlp(width=2), DataShape((1, 8, 8), 10))
+
+
+# options of the mlp
+
+
+def test_a_plain_mlp_keeps_its_layout_and_its_specification():
+    assert layout(mlp(width=8), DataShape((64,), 10)).id == "mlp-682-72d3ce7b"
+    assert resolve(mlp(width=8, normalisation="none", dropout=0.0)).options == {
+        "width": 8,
+        "depth": 2,
+        "activation": "relu",
+    }
+    assert resolve(mlp(width=8, dropout=0.5)).options["dropout"] == 0.5
+
+
+@pytest.mark.parametrize(("normalisation", "statistics"), [("batch", 2 * 5 + 1), ("layer", 0)])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_normalised_mlp_has_as_many_numbers_as_its_closed_form(normalisation, statistics, depth):
+    shape, width = DataShape((7,), 2), 5
+    plain = layout(mlp(width=width, depth=depth), shape).size
+    found = layout(mlp(width=width, depth=depth, normalisation=normalisation), shape)
+    assert found.size == plain + 2 * width * depth + statistics * depth
+    assert sum(e.size for e in found.entries if e.kind == "buffer") == statistics * depth
+
+
+def test_normalisations_begin_as_if_they_had_seen_nothing():
+    spec = mlp(width=4, normalisation="batch", dropout=0.5)
+    module = build(spec, DataShape((6,), 3))
+    module(torch.randn(8, 6, generator=stream(0, "init")))
+    initialise(spec, module, stream(0, "init"))
+    norm = module[1]
+    assert torch.equal(norm.running_mean, torch.zeros(4))
+    assert torch.equal(norm.weight, torch.ones(4))
+    assert int(norm.num_batches_tracked) == 0
+
+
+# cnn
+
+
+def test_the_cnn_of_unterthiner_has_4970_parameters():
+    assert layout(cnn(), DataShape((1, 28, 28), 10)).size == 4970
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "channels", "classes"), [(16, 3, 1, 10), (3, 1, 3, 4), (5, 4, 2, 7)]
+)
+def test_the_cnn_has_as_many_parameters_as_its_closed_form(width, depth, channels, classes):
+    expected = width * (9 * channels + 1) + (depth - 1) * width * (9 * width + 1) + classes * (width + 1)
+    shape = DataShape((channels, 8, 8), classes)
+    assert layout(cnn(width=width, depth=depth), shape).size == expected
+    assert build(cnn(width=width, depth=depth), shape)(torch.zeros(2, channels, 8, 8)).shape == (2, classes)
+
+
+def test_initial_kernels_fill_the_interval_of_their_fan_in():
+    spec = cnn(width=64)
+    module = build(spec, DataShape((1, 28, 28), 10))
+    initialise(spec, module, stream(0, "init"))
+    for tensor, fan_in in ((module[0].weight, 9), (module[2].weight, 9 * 64), (module[-1].weight, 64)):
+        largest = float(tensor.detach().abs().max())
+        assert 0.95 / math.sqrt(fan_in) < largest <= 1 / math.sqrt(fan_in)
+
+
+def test_the_cnn_takes_images():
+    with pytest.raises(
+        SpecificationError, match=r"images .*, this dataset has inputs of shape \(64,\); choose"
+    ):
+        layout(cnn(), DataShape((64,), 10))

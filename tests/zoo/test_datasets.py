@@ -39,7 +39,15 @@ def test_shape_is_known_without_loading(digits):
 
 def test_a_dataset_is_loaded_once():
     assert datasets.load("digits") is datasets.load("digits")
-    assert datasets.names() == ["digits"]
+    assert datasets.names() == ["digits", "digits-images"]
+
+
+def test_images_are_the_same_digits_in_another_shape(digits):
+    images = datasets.load("digits-images")
+    assert images.train.x.shape == (1000, 1, 8, 8)
+    for ours, theirs in ((images.train, digits.train), (images.val, digits.val), (images.test, digits.test)):
+        assert torch.equal(ours.x.flatten(1), theirs.x)
+        assert torch.equal(ours.y, theirs.y)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.333, 1.0])
@@ -66,6 +74,24 @@ def test_wrong_classes_are_spread_evenly(digits):
     counts = torch.bincount(shift, minlength=10)[1:].double()
     assert counts.min() > 1000 / 9 - 5 * 10  # five standard deviations of a count
     assert counts.max() < 1000 / 9 + 5 * 10
+
+
+def items(data, share, seed=0):
+    return data.training_items(DatasetSpecification(name="digits", fraction=share, subset_seed=seed))
+
+
+@pytest.mark.parametrize(("share", "used"), [(1.0, 1000), (0.25, 250), (0.0125, 12), (1e-9, 1)])
+def test_a_share_of_the_items_is_distinct_and_sorted(digits, share, used):
+    picked = items(digits, share).tolist()
+    assert picked == sorted(set(picked))
+    assert len(picked) == used == digits.used(DatasetSpecification(name="digits", fraction=share))
+    assert set(picked) <= set(range(1000))
+
+
+def test_a_lower_share_is_a_subset_and_follows_its_seed(digits):
+    assert set(items(digits, 0.1).tolist()) < set(items(digits, 0.4).tolist())
+    assert torch.equal(items(digits, 0.1), items(digits, 0.1))
+    assert not torch.equal(items(digits, 0.1), items(digits, 0.1, seed=1))
 
 
 @pytest.mark.parametrize("look", [datasets.load, datasets.shape])

@@ -4,17 +4,21 @@ import hashlib
 import json
 import math
 import runpy
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 import zoo
+from zoo.assembly import write_assembly
 
 FOLDER = Path(__file__).parents[1] / "golden"
-GOLDEN = FOLDER / "two-models"
+OLD, NEW = FOLDER / "two-models", FOLDER / "two-models-2"
+ADDED = ["parent", "code_commit", "strategy", "train_steps", "train_flops", "train_seconds"]
 LAYOUT = "mlp-8-cb36e4af"
 
 
@@ -26,7 +30,7 @@ def files_of(root):
 
 def test_the_golden_zoo_is_built_again_byte_for_byte(tmp_path):
     runpy.run_path(str(FOLDER / "make.py"))["write"](tmp_path)
-    built, committed = files_of(tmp_path), files_of(GOLDEN)
+    built, committed = files_of(tmp_path), files_of(NEW)
     assert sorted(built) == sorted(committed)
     assert [name for name in built if built[name] != committed[name]] == []
 
@@ -60,14 +64,19 @@ class Reader:
         return state
 
 
+@pytest.fixture(params=[OLD, NEW], ids=["before the added columns", "with them"])
+def root(request):
+    return request.param
+
+
 @pytest.fixture
-def reader():
-    return Reader(GOLDEN)
+def reader(root):
+    return Reader(root)
 
 
 def test_every_file_is_listed_with_its_size_and_hash(reader):
     working = {"manifest.json", "journal.jsonl", f"parts/evaluation/{LAYOUT}-00000.parquet"}
-    listed, there = reader.manifest["files"], files_of(GOLDEN)
+    listed, there = reader.manifest["files"], files_of(reader.root)
     assert set(listed) == set(there) - working
     for name, record in listed.items():
         assert record["bytes"] == len(there[name])
@@ -84,7 +93,7 @@ def test_the_manifest_counts_what_is_there(reader):
         ("width", "load"),
         ("learning_rate", "temperature"),
     ]
-    assert manifest["journal_bytes"] == (GOLDEN / "journal.jsonl").stat().st_size
+    assert manifest["journal_bytes"] == (reader.root / "journal.jsonl").stat().st_size
     assert manifest["protocols"]["evaluation@v1"]["table"] == "checkpoints"
 
 
@@ -124,7 +133,7 @@ def test_the_weights_are_the_known_numbers(reader):
 
 
 def test_a_shard_explains_itself_and_can_be_mapped(reader):
-    path = GOLDEN / reader.table("checkpoints")[0]["shard"]
+    path = reader.root / reader.table("checkpoints")[0]["shard"]
     with h5py.File(path) as file:
         assert {name: file.attrs[name] for name in ("format", "format_version")} == {
             "format": b"phasezoo",
@@ -141,15 +150,50 @@ def test_a_shard_explains_itself_and_can_be_mapped(reader):
 
 
 def test_predictions_stand_row_by_row(reader):
-    with h5py.File(GOLDEN / f"predictions/{LAYOUT}-00000.h5") as file:
+    with h5py.File(reader.root / f"predictions/{LAYOUT}-00000.h5") as file:
         assert file["predictions"][()].tolist() == [[0, 1, 2, 3], [3, 2, 1, 0], [1, 1, 1, 1]]
         assert file["predictions"].dtype == np.uint8
 
 
 def test_our_own_reader_agrees(reader):
-    ours = zoo.open(GOLDEN)
+    ours = zoo.open(reader.root)
     assert ours.checkpoints["checkpoint_id"].tolist() == [
         r["checkpoint_id"] for r in reader.table("checkpoints")
     ]
     assert ours.weights().ravel().tolist() == list(range(24))
     assert ours.cells["test_accuracy"].tolist() == [0.75]
+
+
+# older zoos
+
+
+def test_both_verify_clean(root):
+    assert zoo.verify(root) == []
+
+
+def test_an_older_zoo_has_the_added_columns_missing():
+    models = zoo.open(OLD).models
+    assert list(models.columns)[-len(ADDED) :] == ADDED
+    assert models[ADDED].isna().all(axis=None)
+    assert set(ADDED).isdisjoint(pq.read_table(OLD / "models.parquet").column_names)
+
+
+def test_a_newer_zoo_has_them_as_they_were_written():
+    models = zoo.open(NEW).models
+    assert models[ADDED].iloc[0].tolist()[1:] == ["0" * 40, "stacked/2", 4, 1024.0, 0.5]
+    assert models["parent"].isna().all()
+
+
+def test_tables_of_an_older_zoo_can_be_derived_again(tmp_path):
+    """A measurement added by this version writes all tables anew: the added columns are there, and empty."""
+    root = shutil.copytree(OLD, tmp_path / "zoo")
+    write_assembly(root)
+    assert zoo.verify(root) == []
+    written = pq.read_table(root / "models.parquet")
+    assert set(ADDED) <= set(written.column_names)
+    assert all(written[name].null_count == 2 for name in ADDED)
+    pd.testing.assert_frame_equal(zoo.open(root).models, zoo.open(OLD).models)
+
+
+def test_ids_are_the_same_in_both():
+    assert zoo.open(OLD).models["model_id"].tolist() == zoo.open(NEW).models["model_id"].tolist()

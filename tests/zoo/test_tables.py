@@ -58,6 +58,30 @@ def test_a_missing_column_is_named_with_those_there(path):
         read_parquet(path, more)
 
 
+def test_an_optional_column_of_an_older_table_comes_back_missing(path):
+    new = [
+        Column(name="commit", dtype="string", description="a commit"),
+        Column(name="steps", dtype="int64", description="steps"),
+        Column(name="seconds", dtype="float64", description="seconds"),
+    ]
+    back = read_parquet(path, [*COLUMNS, *new], rows=3, optional=new)
+    assert list(back.columns) == ["name", "count", "test_loss", "commit", "steps", "seconds"]
+    assert back[["commit", "steps", "seconds"]].isna().all(axis=None)
+    again = read_parquet_of(back, [*COLUMNS, *new], path)
+    pd.testing.assert_frame_equal(again, back)
+
+
+def read_parquet_of(frame, columns, path):
+    path.write_bytes(parquet_bytes(frame, columns))
+    return read_parquet(path, columns)
+
+
+def test_an_optional_column_that_is_there_has_its_type(path):
+    with pytest.raises(FormatError, match=r"column count: expected int64, got int32"):
+        wrong = Column(name="count", dtype="int64", description="a count")
+        read_parquet(path, [*COLUMNS[:1], wrong], optional=[wrong])
+
+
 def test_a_column_of_another_type_is_refused(path):
     pq.write_table(pa.table({"name": ["a"], "count": pa.array([1], pa.int64()), "test_loss": [0.5]}), path)
     with pytest.raises(FormatError, match=r"column count: expected int32, got int64"):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
 from torch import Generator, nn
 
-from zoo.spec import DataShape
+from zoo.spec import DataShape, GrowingSpecification
 
 
-class ArchitectureOptions(BaseModel):
+class ArchitectureOptions(GrowingSpecification):
     """Base of an architecture's options: unknown keys are refused, values are typed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Architecture(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Generator, nn
@@ -21,20 +21,29 @@ class MLPOptions(ArchitectureOptions):
         width: Units of each hidden layer.
         depth: Hidden layers.
         activation: Non-linearity after each of them.
+        normalisation: `batch` or `layer` before each non-linearity, or `none`.
+        dropout: Share of activations dropped after each non-linearity, in [0, 1).
     """
+
+    added: ClassVar[frozenset[str]] = frozenset({"normalisation", "dropout"})
 
     width: int = Field(ge=1, le=65536)
     depth: int = Field(default=2, ge=1, le=64)
     activation: Literal["relu", "tanh", "gelu"] = "relu"
+    normalisation: Literal["none", "batch", "layer"] = "none"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
+_NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
 class MLP(Architecture):
     """The MLP family; parameter names are those of `nn.Sequential`: `0.weight`, `0.bias`, `2.weight`, ...
 
-    Parameters: `w(d + 1) + (depth - 1) w(w + 1) + c(w + 1)` for d inputs, width w and c classes.
+    Parameters: `w(d + 1) + (depth - 1) w(w + 1) + c(w + 1)` for d inputs, width w and c classes; a
+        normalisation adds
+    `2 w depth`, and `batch` keeps `(2 w + 1) depth` numbers of statistics beside.
     """
 
     name = "mlp"
@@ -62,17 +71,26 @@ class MLP(Architecture):
         sizes = [data.inputs[0]] + [chosen.width] * chosen.depth
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[chosen.activation]()]
+            layers.append(nn.Linear(fan_in, fan_out))
+            if chosen.normalisation != "none":
+                layers.append(_NORMS[chosen.normalisation](fan_out))
+            layers.append(_ACTIVATIONS[chosen.activation]())
+            if chosen.dropout:
+                layers.append(nn.Dropout(chosen.dropout))
         return nn.Sequential(*layers, nn.Linear(sizes[-1], data.classes))
 
     def initialise(self, module: nn.Module, generator: Generator) -> None:
         """Draw weights and biases from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as `nn.Linear` does by default.
+
+        Normalisations begin at gain 1, shift 0 and fresh statistics.
 
         Args:
             module: A network that `build` made.
             generator: Source of all randomness.
         """
         for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
+                layer.reset_parameters()
             if isinstance(layer, nn.Linear):
                 bound = 1 / math.sqrt(layer.in_features)
                 nn.init.uniform_(layer.weight, -bound, bound, generator=generator)

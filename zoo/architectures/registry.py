@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.architectures.cnn import CNN
 from zoo.architectures.mlp import MLP
 from zoo.errors import SpecificationError, unknown_name
 from zoo.spec import ArchitectureSpecification, DataShape, Layout, describe
 from zoo.weights import layout_of
 
-_REGISTRY: dict[str, Architecture] = {family.name: family for family in (MLP(),)}
+_REGISTRY: dict[str, Architecture] = {family.name: family for family in (MLP(), CNN())}
 
 
 def names() -> list[str]:

@@ -82,3 +82,28 @@ class Dataset:
         labels = self.train.y.clone()
         labels[picked] = (labels[picked] + shift[picked]) % self.classes
         return labels
+
+    def training_items(self, spec: DatasetSpecification) -> Int[Tensor, " used"]:
+        """Say which training items a network sees.
+
+        Args:
+            spec: Its `fraction` is the share of items, `subset_seed` picks which; a lower share is a subset
+                of a higher one.
+
+        Returns:
+            Their places, ascending, at least one: `round(fraction * n_train)`.
+        """
+        generator = torch.Generator().manual_seed(spec.subset_seed)
+        order = torch.randperm(len(self.train), generator=generator)
+        return order[: self.used(spec)].sort().values
+
+    def used(self, spec: DatasetSpecification) -> int:
+        """Count the training items that a network sees.
+
+        Args:
+            spec: Its `fraction` is the share of items.
+
+        Returns:
+            At least 1.
+        """
+        return max(1, round(spec.fraction * len(self.train)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from sklearn.datasets import load_digits
 
@@ -9,6 +11,7 @@ from zoo.datasets.base import Dataset, Items
 from zoo.spec import DataShape
 
 SHAPE = DataShape((64,), 10)
+IMAGE_SHAPE = DataShape((1, 8, 8), 10)
 TRAIN, VAL = 1000, 297
 """1,797 items: 1,000 to train, 297 to choose, 500 to report."""
 
@@ -34,3 +37,17 @@ def load() -> Dataset:
         licence="CC-BY-4.0",
         source="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
     )
+
+
+def load_images() -> Dataset:
+    """Load the same digits as images: items, split and classes are those of `load`.
+
+    Returns:
+        Inputs of one channel, 8 x 8 pixels in [0, 1].
+    """
+    vectors = load()
+    train, val, test = (
+        Items(items.x.view(-1, *IMAGE_SHAPE.inputs), items.y)
+        for items in (vectors.train, vectors.val, vectors.test)
+    )
+    return replace(vectors, name="digits-images", train=train, val=val, test=test)

@@ -10,8 +10,8 @@ from zoo.datasets.base import Dataset
 from zoo.errors import unknown_name
 from zoo.spec import DataShape
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits.load}
-_SHAPES = {"digits": digits.SHAPE}
+_LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits.load, "digits-images": digits.load_images}
+_SHAPES = {"digits": digits.SHAPE, "digits-images": digits.IMAGE_SHAPE}
 
 
 def names() -> list[str]:

@@ -80,8 +80,9 @@ def _evaluate(subject: Subject, chunk: slice, dataset: Dataset) -> tuple[dict[st
         found[f"{side}_accuracy"] = accuracy(logits, items.y)
         return logits
 
-    trained_on = dataset.training_labels(subject.dataset_specification)
-    found["fit_loss"] = cross_entropy(run("train", dataset.train), trained_on)
+    seen = dataset.training_items(subject.dataset_specification)
+    trained_on = dataset.training_labels(subject.dataset_specification)[seen]
+    found["fit_loss"] = cross_entropy(run("train", dataset.train)[:, seen], trained_on)
     run("val", dataset.val)
     predicted = run("test", dataset.test).argmax(dim=-1)
     found["generalization_gap"] = found["train_accuracy"] - found["test_accuracy"]
@@ -150,7 +151,7 @@ EVALUATION = Metric(
         Column(
             name="fit_loss",
             dtype="float64",
-            description="mean cross-entropy in nats; train items, labels as trained on, eval mode",
+            description="mean cross-entropy in nats; train items and labels as trained on, eval mode",
             direction="lower",
         ),
         # no direction: an untrained network has no gap either

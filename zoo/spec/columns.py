@@ -49,6 +49,23 @@ MODEL_COLUMNS = _columns(
     ("torch_version", "string", "version of torch that trained the model"),
     ("device", "string", "device that trained the model"),
 )
+ADDED_MODEL_COLUMNS = _columns(
+    ("parent", "string", "zoo and checkpoint that it was fine-tuned from; missing where it was not"),
+    (
+        "code_commit",
+        "string",
+        "commit of the code that trained it, `-dirty` with changes; missing if unknown",
+    ),
+    ("strategy", "string", "how its stack was stepped: stacked/<networks at once>, or loop"),
+    ("train_steps", "int64", "optimiser steps taken"),
+    (
+        "train_flops",
+        "float64",
+        "floating-point operations of its training, estimated from one forward and backward pass",
+    ),
+    ("train_seconds", "float64", "wall time of its stack, shared out by optimiser steps"),
+)
+"""Written since version 0.2; a zoo from before may lack them."""
 CHECKPOINT_COLUMNS = _columns(
     ("checkpoint_id", "string", "<model_id>@<epoch>"),
     ("model_id", "string", "the model"),
@@ -74,6 +91,7 @@ CORE_COLUMNS: dict[TableName, tuple[Column, ...]] = {
     "layers": LAYER_COLUMNS,
     "pairs": PAIR_COLUMNS,
 }
+ADDED_COLUMNS: dict[TableName, tuple[Column, ...]] = {"models": ADDED_MODEL_COLUMNS}
 KEYS: dict[TableName, tuple[str, ...]] = {
     "models": ("model_id",),
     "checkpoints": ("checkpoint_id",),

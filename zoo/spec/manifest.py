@@ -12,6 +12,7 @@ from zoo.errors import FormatError, UnsafeFileError
 from zoo.spec.columns import Column, DType, TableName
 from zoo.spec.layout import Layout
 
+AxisKind = Literal["load", "temperature", "other"]
 FORMAT_VERSION: Literal[1] = 1
 MAX_MANIFEST_BYTES = 64 << 20
 _SAFE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*(/[A-Za-z0-9_][A-Za-z0-9_.=+-]*)*")
@@ -81,13 +82,13 @@ class Axis(_Record):
     Attributes:
         name: Column in the table of models.
         field: Path in the specification, such as `training.learning_rate`.
-        kind: `load` or `temperature`.
+        kind: `load`, `temperature`, or `other`, such as the epoch of a fork.
         dtype: Type of its values.
     """
 
     name: str
     field: str
-    kind: Literal["load", "temperature"]
+    kind: AxisKind
     dtype: DType
 
     @property
@@ -160,7 +161,7 @@ class Manifest(_Record):
         folded = [path.casefold() for path in self.files]
         if len(set(folded)) < len(folded):
             raise ValueError("two files differ in case only, which not every file system can hold")
-        if {axis.kind for axis in self.axes} != {"load", "temperature"}:
+        if not {"load", "temperature"} <= {axis.kind for axis in self.axes}:
             raise ValueError("a zoo has at least one load axis and one temperature axis")
         for key, layout in self.layouts.items():
             if key != layout.id:
@@ -179,7 +180,7 @@ class Manifest(_Record):
         """List the axes.
 
         Args:
-            kind: `load`, `temperature`, or nothing for both.
+            kind: `load`, `temperature`, `other`, or nothing for all.
 
         Returns:
             Their names, in the recipe's order.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from zoo.spec.growing import GrowingSpecification
 from zoo.spec.hashing import digest
+from zoo.spec.training import ForkSpecification, TrainingSpecification
 
 Scalar = str | bool | int | float
 """A value on an axis or an option of an architecture."""
@@ -26,20 +28,24 @@ class DataShape:
     classes: int
 
 
-class DatasetSpecification(BaseModel):
+class DatasetSpecification(GrowingSpecification):
     """Which data a network was trained on.
 
     Attributes:
         name: Registered dataset.
         label_noise: Share of training labels replaced by a wrong class, in [0, 1].
         noise_seed: Seed of the mask that picks these labels; the same for all models of a zoo.
+        fraction: Share of the training items that the network sees, in (0, 1].
+        subset_seed: Seed of the choice of these items; a smaller share is a subset of a larger one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"fraction", "subset_seed"})
 
     name: str
     label_noise: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     noise_seed: int = Field(default=0, ge=0, lt=2**31)
+    fraction: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
+    subset_seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class ArchitectureSpecification(BaseModel):
@@ -60,45 +66,39 @@ class ArchitectureSpecification(BaseModel):
         return dict(self.__pydantic_extra__)
 
 
-class TrainingSpecification(BaseModel):
-    """How a network was trained.
-
-    Attributes:
-        optimizer: Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it.
-        learning_rate: Peak learning rate.
-        momentum: Momentum, in [0, 1).
-        weight_decay: L2 coefficient added to the gradient of every parameter.
-        batch_size: Items that one optimiser step sees.
-        epochs: Passes over the training data.
-        schedule: `constant`, or `cosine` from the peak to zero over all steps.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    optimizer: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
-    momentum: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    schedule: Literal["constant", "cosine"] = "constant"
-
-
-class SeedSpecification(BaseModel):
+class SeedSpecification(GrowingSpecification):
     """The seeds of a network; they are separate, so that same-init/other-order pairs can exist.
 
     Attributes:
         init_seed: Seed of the initial weights.
-        order_seed: Seed of the order in which the data are seen.
+        order_seed: Seed of the order in which the data are seen, and of dropout.
+        fork_seed: Seed of both after the fork, where there is one.
+    """
+
+    added: ClassVar[frozenset[str]] = frozenset({"fork_seed"})
+
+    init_seed: int = Field(ge=0, lt=2**31)
+    order_seed: int = Field(ge=0, lt=2**31)
+    fork_seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+
+class ParentSpecification(BaseModel):
+    """The checkpoint that a network was fine-tuned from, in place of initial weights.
+
+    Attributes:
+        zoo: Name of the zoo that it lies in.
+        checkpoint: Id of the checkpoint.
+        sha256: Digest of its weight vector, little-endian float32: the same id of another run does not fit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    init_seed: int = Field(ge=0, lt=2**31)
-    order_seed: int = Field(ge=0, lt=2**31)
+    zoo: str
+    checkpoint: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class ModelSpecification(BaseModel):
+class ModelSpecification(GrowingSpecification):
     """Everything that decides what a network becomes.
 
     Attributes:
@@ -106,6 +106,8 @@ class ModelSpecification(BaseModel):
         architecture: The network.
         training: The training.
         seeds: The seeds.
+        fork: Where it leaves its siblings, if it has any.
+        parent: The checkpoint that it begins at, if it does not begin at initial weights.
 
     Example:
         >>> spec = ModelSpecification.model_validate({
@@ -116,12 +118,42 @@ class ModelSpecification(BaseModel):
         64
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"fork", "parent"})
 
     dataset: DatasetSpecification
     architecture: ArchitectureSpecification
     training: TrainingSpecification
     seeds: SeedSpecification
+    fork: ForkSpecification | None = None
+    parent: ParentSpecification | None = None
+
+    @model_validator(mode="after")
+    def _fork_is_whole(self) -> ModelSpecification:
+        if (self.fork is None) != (self.seeds.fork_seed is None):
+            raise ValueError("a fork and seeds.fork_seed need each other")
+        if self.fork is not None and self.fork.epoch >= self.training.epochs:
+            raise ValueError(
+                f"fork.epoch {self.fork.epoch} must be below training.epochs {self.training.epochs}"
+            )
+        if self.fork is not None:
+            try:
+                self.fork.apply(self.training)
+            except ValidationError as error:
+                raise ValueError(f"after the fork: {error.errors()[0]['msg']}") from None
+        return self
+
+    def trained_as(self, epoch: int) -> tuple[TrainingSpecification, int]:
+        """Say how an epoch is trained.
+
+        Args:
+            epoch: The epoch, from 1.
+
+        Returns:
+            Its training and the seed of its data order: those of the trunk up to the fork, then the branch's.
+        """
+        if self.fork is None or self.seeds.fork_seed is None or epoch <= self.fork.epoch:
+            return self.training, self.seeds.order_seed
+        return self.fork.apply(self.training), self.seeds.fork_seed
 
     @property
     def hash(self) -> str:

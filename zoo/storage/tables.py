@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -35,13 +35,16 @@ def parquet_bytes(frame: pd.DataFrame, columns: Sequence[Column]) -> bytes:
     return sink.getvalue()
 
 
-def read_parquet(path: Path, columns: Sequence[Column], *, rows: int | None = None) -> pd.DataFrame:
+def read_parquet(
+    path: Path, columns: Sequence[Column], *, rows: int | None = None, optional: Collection[Column] = ()
+) -> pd.DataFrame:
     """Read a table that anyone may have written.
 
     Args:
         path: The file.
         columns: Columns that it must have; more are kept.
         rows: How many rows it must have, known before any is read.
+        optional: Those of them that it may lack, being older; they are missing for all rows then.
 
     Returns:
         The table; text columns as strings, missing values as NaN.
@@ -53,8 +56,10 @@ def read_parquet(path: Path, columns: Sequence[Column], *, rows: int | None = No
     try:
         # pyarrow names a damaged page only when asked to look at the checksums
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check(path, file, columns, rows)
+            _check(path, file, columns, rows, optional)
             table = file.read()
+            for column in (column for column in optional if column.name not in table.column_names):
+                table = table.append_column(column.name, pa.nulls(len(table), _TYPES[column.dtype]))
     except FileNotFoundError:
         raise IntegrityError(
             f"{path} is missing; run `phasezoo verify` on the zoo, then fetch it again"
@@ -68,16 +73,22 @@ def read_parquet(path: Path, columns: Sequence[Column], *, rows: int | None = No
     return frame
 
 
-def _check(path: Path, file: pq.ParquetFile, columns: Sequence[Column], rows: int | None) -> None:
+def _check(
+    path: Path,
+    file: pq.ParquetFile,
+    columns: Sequence[Column],
+    rows: int | None,
+    optional: Collection[Column],
+) -> None:
     found = {field.name: field.type for field in file.schema_arrow}
-    missing = [column.name for column in columns if column.name not in found]
+    missing = [column.name for column in columns if column.name not in found and column not in optional]
     if missing:
         raise FormatError(
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(found)}. "
             "Fetch the zoo again, or run the generate command again to rebuild its tables"
         )
     for column in columns:
-        if found[column.name] != _TYPES[column.dtype]:
+        if column.name in found and found[column.name] != _TYPES[column.dtype]:
             raise FormatError(
                 f"{path}, column {column.name}: expected {column.dtype}, got {found[column.name]}"
             )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
 from zoo.errors import SpecificationError
 from zoo.spec import Layout, TrainingSpecification
-from zoo.training.schedules import factor
-from zoo.training.step import Hyperparameters, gradients, sgd_step
+from zoo.training import optimizers
+from zoo.training.graphs import GraphedStep
+from zoo.training.hyperparameters import EpochTable, Hyperparameters
+from zoo.training.network import StackNetwork
+from zoo.training.objectives import Objective, cross_entropy
+from zoo.training.step import Batch, Rule, take_step
 from zoo.training.streams import stream
 
 _MAX_GATHERED_BYTES = 64 << 20
@@ -25,15 +30,239 @@ class StackData:
 
     Attributes:
         x: Inputs `(n_items, ...)`, shared by the networks.
-        y: Classes `(n_models, n_items)`: label noise differs from network to network.
+        y: Targets `(n_models, n_items)`: label noise differs from network to network.
+        items: Which items each network sees `(n_models, n_used)`; nothing for all.
     """
 
-    x: Float[Tensor, "items ..."]
-    y: Int[Tensor, "models items"]
+    x: Num[Tensor, "items ..."]
+    y: Tensor
+    items: Int[Tensor, "models used"] | None = None
+
+    @property
+    def used(self) -> int:
+        """Number of items that each network sees in an epoch."""
+        return len(self.x) if self.items is None else self.items.shape[1]
+
+    def select(self, sources: Tensor) -> StackData:
+        """Take some networks' data.
+
+        Args:
+            sources: Places of the networks; one may stand twice.
+
+        Returns:
+            Their data; the inputs are shared.
+        """
+        return StackData(self.x, self.y[sources], None if self.items is None else self.items[sources])
+
+
+class Row(NamedTuple):
+    """How one network of a stack is trained.
+
+    Attributes:
+        training: Its hyper-parameters.
+        order_seed: Seed of its data order, and of its dropout.
+    """
+
+    training: TrainingSpecification
+    order_seed: int
 
 
 OnEpoch = Callable[[int, Float[Tensor, "models params"], Float[Tensor, " models"]], None]
-"""Called after each epoch with its number, the weights, and the mean loss in nats of its batches."""
+"""Called after each epoch with its number, the weights, and the mean loss of its batches."""
+
+
+class StackTrainer:
+    """A stack of networks in training, one epoch at a time; between epochs rows may be dropped or doubled.
+
+    Args:
+        network: The networks.
+        weights: `(n_models, n_params)`, where training begins; not changed.
+        data: What to train on, on the device of the weights.
+        rows: How each network is trained; batch size, optimiser and precision must be equal.
+        objective: What training minimises.
+        chunk: How many networks a step takes at once; nothing for all. One by one is the plain loop.
+    """
+
+    def __init__(
+        self,
+        network: StackNetwork,
+        weights: Float[Tensor, "models params"],
+        data: StackData,
+        rows: Sequence[Row],
+        *,
+        objective: Objective = cross_entropy,
+        chunk: int | None = None,
+    ) -> None:
+        self.network, self.data, self.rows, self.epoch = network, data, list(rows), 0
+        self._objective, self._chunk = objective, chunk
+        self.parameters, self.buffers = network.split(weights.detach())
+        self._rule, self.batch_size = self._make_rule()
+        self.slots = self._rule.first_slots(self.parameters)
+        self._graphs: dict[tuple[int, torch.Size], GraphedStep] = {}
+
+    def _make_rule(self) -> tuple[Rule, int]:
+        name, precision, batch_size = shared_settings([row.training for row in self.rows])
+        bounds = [row.training.gradient_clip for row in self.rows]
+        clip = None
+        if any(bound is not None for bound in bounds):
+            clip = self.parameters.new_tensor([[bound or float("inf")] for bound in bounds])
+        return Rule(self.network, self._objective, optimizers.get(name), precision, clip), batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in an epoch."""
+        return -(-self.data.used // self.batch_size)
+
+    @property
+    def weights(self) -> Float[Tensor, "models params"]:
+        """Full weight vectors `(n_models, n_params)`, a copy."""
+        return self.network.join(self.parameters, self.buffers)
+
+    # between epochs
+
+    def select(self, sources: Sequence[int], rows: Sequence[Row]) -> None:
+        """Go on with some of the rows, or with one more than once: a finished network leaves, a trunk forks.
+
+        Args:
+            sources: Place of the row that each new row continues.
+            rows: How each new row is trained.
+        """
+        picked = torch.tensor(sources, dtype=torch.int64, device=self.parameters.device)
+        self.rows = list(rows)
+        self.data = self.data.select(picked)
+        self._rule, self.batch_size = self._make_rule()
+        self.parameters = self.parameters[picked]
+        self.buffers = {name: tensor[picked] for name, tensor in self.buffers.items()}
+        self.slots = {name: tensor[picked] for name, tensor in self.slots.items()}
+        self._graphs.clear()
+
+    def state(self) -> dict[str, Tensor]:
+        """Give everything that the next epoch depends on, beside the specification.
+
+        Returns:
+            `weights` and the slots of the optimiser, copies on the CPU, a row a network.
+        """
+        return {name: t.detach().cpu().clone() for name, t in {"weights": self.weights, **self.slots}.items()}
+
+    def load(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        """Go on from a state that `state` gave.
+
+        Args:
+            state: The state.
+            epoch: Epochs done.
+        """
+        like = self.parameters
+        self.parameters, self.buffers = self.network.split(state["weights"].to(like))
+        self.slots = {name: state[name].to(like, copy=True) for name in self.slots}
+        self.epoch = epoch
+        self._graphs.clear()  # they change the tensors that were there before
+
+    # an epoch
+
+    def run_epoch(self) -> Float[Tensor, " models"]:
+        """Train every network for one epoch.
+
+        Returns:
+            The mean loss of each network's items, each before the step that it took part in.
+        """
+        self.epoch += 1
+        seeds = [row.order_seed for row in self.rows]
+        device, steps = self.parameters.device, self.steps_per_epoch
+        order = epoch_order(seeds, self.epoch, self.data.used).to(device, non_blocking=True)
+        if self.data.items is not None:
+            order = self.data.items.gather(1, order)
+        training = [row.training for row in self.rows]
+        table = EpochTable(training, self.epoch, steps_per_epoch=steps, like=self.parameters)
+        keys = self.network.dropout_keys(seeds, self.epoch, steps=steps, device=device)
+        count = len(self.rows)
+        size = self._chunk or count
+        totals = [
+            self._run_rows(slice(start, min(start + size, count)), order, table, keys)
+            for start in range(0, count, size)
+        ]
+        return torch.cat(totals) / self.data.used
+
+    def run_steps(self, steps: int) -> None:
+        """Take the first steps of an epoch, to see how long they take.
+
+        Args:
+            steps: How many, at most an epoch's.
+        """
+        items = min(steps * self.batch_size, self.data.used)
+        training = [row.training for row in self.rows]
+        table = EpochTable(training, 1, steps_per_epoch=self.steps_per_epoch, like=self.parameters)
+        seeds = [row.order_seed for row in self.rows]
+        keys = self.network.dropout_keys(seeds, 1, steps=steps, device=self.parameters.device)
+        order = torch.arange(items, device=self.parameters.device).expand(len(self.rows), items)
+        size = self._chunk or len(self.rows)
+        for start in range(0, len(self.rows), size):
+            self._run_rows(slice(start, start + size), order, table, keys)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.parameters.device.type == "cuda":
+            torch.cuda.synchronize(self.parameters.device)
+
+    def _run_rows(
+        self,
+        rows: slice,
+        order: Int[Tensor, "models used"],
+        table: EpochTable,
+        keys: Int[Tensor, "steps layers models"],
+    ) -> Float[Tensor, " some"]:
+        """Train some rows for one epoch; give the sum of their losses over the items."""
+        total = torch.zeros_like(self.parameters[rows, 0])
+        for step, (x, y) in enumerate(_batches(self.data, order[rows], rows, self.batch_size)):
+            batch = Batch(x, y, keys[step, :, rows])
+            losses = self._step(rows, batch, table.at(step, rows))
+            total += losses * x.shape[1]
+        return total
+
+    def _step(self, rows: slice, batch: Batch, hyper: Hyperparameters) -> Float[Tensor, " models"]:
+        rule = self._rule if self._rule.clip is None else _with_clip(self._rule, rows)
+        state = (
+            {name: tensor[rows] for name, tensor in self.buffers.items()},
+            {name: tensor[rows] for name, tensor in self.slots.items()},
+        )
+        parameters = self.parameters[rows]
+        if parameters.device.type != "cuda":
+            return take_step(rule, parameters, state, batch, hyper)
+        inputs = (batch.x, batch.y, batch.keys, *(getattr(hyper, field.name) for field in fields(hyper)))
+        key = (rows.start, batch.x.shape)
+        if key not in self._graphs:
+
+            def step(x: Tensor, y: Tensor, keys: Tensor, *values: Tensor) -> Tensor:
+                return take_step(rule, parameters, state, Batch(x, y, keys), Hyperparameters(*values))
+
+            changed = [parameters, *state[0].values(), *state[1].values()]
+            self._graphs[key] = GraphedStep(step, inputs, changed)
+        return self._graphs[key](*inputs)
+
+
+def _with_clip(rule: Rule, rows: slice) -> Rule:
+    clip = None if rule.clip is None else rule.clip[rows]
+    return Rule(rule.network, rule.objective, rule.optimizer, rule.precision, clip)
+
+
+def shared_settings(training: Sequence[TrainingSpecification]) -> tuple[str, str, int]:
+    """Give what the networks of one stack have in common.
+
+    Args:
+        training: How each is trained.
+
+    Returns:
+        Optimiser, precision, batch size.
+
+    Raises:
+        SpecificationError: They differ in one of them.
+    """
+    kinds = {(t.optimizer, t.precision, t.batch_size) for t in training}
+    if len(kinds) != 1:
+        raise SpecificationError(
+            "one stack has one optimiser, one precision and one batch size, got (optimizer, precision, "
+            f"batch_size) {sorted(kinds)}; put them into stacks of their own"
+        )
+    return kinds.pop()
 
 
 def train_stack(
@@ -46,14 +275,14 @@ def train_stack(
     order_seeds: Sequence[int],
     on_epoch: OnEpoch | None = None,
 ) -> Float[Tensor, "models params"]:
-    """Train every network of a stack from given weights.
+    """Train every network of a stack from given weights, all for equally long.
 
     Args:
         module: Skeleton of the network.
         layout: Layout of the weights.
         weights: `(n_models, n_params)`, where training begins; not changed.
         data: What to train on.
-        training: How, one for each network; batch size and epochs must be equal.
+        training: How, one for each network; optimiser, precision, batch size and epochs must be equal.
         order_seeds: Seed of each network's data order.
         on_epoch: Called after each epoch.
 
@@ -62,26 +291,20 @@ def train_stack(
         neighbours never notice.
 
     Raises:
-        SpecificationError: Batch sizes or epochs differ within the stack.
+        SpecificationError: Optimisers, precisions, batch sizes or epochs differ within the stack.
     """
-    batch_size, epochs = _shared(training)
-    items = len(data.x)
-    steps_per_epoch = -(-items // batch_size)
-    weights = weights.detach().clone()
-    velocity = torch.zeros_like(weights)
-    schedule = _Schedule(training, steps=epochs * steps_per_epoch, like=weights)
-    module.train()
-    for epoch in range(1, epochs + 1):
-        order = epoch_order(order_seeds, epoch, items).to(weights.device)
-        hypers = schedule.steps((epoch - 1) * steps_per_epoch, steps_per_epoch)
-        total = torch.zeros(len(weights), device=weights.device)
-        for (x, y), hyper in zip(_batches(data, order, batch_size), hypers, strict=True):
-            gradient, losses = gradients(module, layout, weights, x, y)
-            sgd_step(weights, velocity, gradient, hyper)
-            total += losses * y.shape[1]
+    epochs = {one.epochs for one in training}
+    if len(epochs) != 1:
+        raise SpecificationError(
+            f"train_stack trains all networks equally long, got epochs {sorted(epochs)}; call it for each"
+        )
+    rows = [Row(one, seed) for one, seed in zip(training, order_seeds, strict=True)]
+    trainer = StackTrainer(StackNetwork(module, layout), weights, data, rows)
+    for epoch in range(1, epochs.pop() + 1):
+        losses = trainer.run_epoch()
         if on_epoch is not None:
-            on_epoch(epoch, weights, total / items)
-    return weights
+            on_epoch(epoch, trainer.weights, losses)
+    return trainer.weights
 
 
 def epoch_order(order_seeds: Sequence[int], epoch: int, items: int) -> Int[Tensor, "models items"]:
@@ -101,40 +324,12 @@ def epoch_order(order_seeds: Sequence[int], epoch: int, items: int) -> Int[Tenso
 
 
 def _batches(
-    data: StackData, order: Int[Tensor, "models items"], batch_size: int
-) -> Iterator[tuple[Float[Tensor, "models batch ..."], Int[Tensor, "models batch"]]]:
+    data: StackData, order: Int[Tensor, "models used"], rows: slice, batch_size: int
+) -> Iterator[tuple[Num[Tensor, "models batch ..."], Tensor]]:
     """Cut an epoch into batches, gathering as many at once as the memory allows: fewer, larger copies."""
     batch_bytes = order.shape[0] * batch_size * data.x[0].nbytes
     span = batch_size * max(1, _MAX_GATHERED_BYTES // batch_bytes)
+    targets = data.y[rows]
     for picked in torch.split(order, span, dim=1):
-        x, y = data.x[picked], data.y.gather(1, picked)
+        x, y = data.x[picked], targets.gather(1, picked)
         yield from zip(torch.split(x, batch_size, dim=1), torch.split(y, batch_size, dim=1), strict=True)
-
-
-def _shared(training: Sequence[TrainingSpecification]) -> tuple[int, int]:
-    kinds = {(t.batch_size, t.epochs) for t in training}
-    if len(kinds) != 1:
-        raise SpecificationError(
-            "one stack has one batch size and one number of epochs, got (batch_size, epochs) "
-            f"{sorted(kinds)}; put them into stacks of their own"
-        )
-    return kinds.pop()
-
-
-class _Schedule:
-    """The hyper-parameters of every step, as columns that broadcast over the weights."""
-
-    def __init__(self, training: Sequence[TrainingSpecification], *, steps: int, like: Tensor) -> None:
-        self._names = sorted({t.schedule for t in training})
-        self._places = [self._names.index(t.schedule) for t in training]
-        self._total = steps
-        self._peak = like.new_tensor([[t.learning_rate] for t in training])
-        self._momentum = like.new_tensor([[t.momentum] for t in training])
-        self._decay = like.new_tensor([[t.weight_decay] for t in training])
-
-    def steps(self, first: int, count: int) -> Iterator[Hyperparameters]:
-        taken = range(first, first + count)
-        factors = [[factor(name, step, self._total) for name in self._names] for step in taken]
-        scales = self._peak.new_tensor(factors)[:, self._places]
-        for rate in self._peak * scales.unsqueeze(-1):
-            yield Hyperparameters(rate, self._momentum, self._decay)

@@ -2,75 +2,203 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor
 
-from zoo.spec import Layout
-from zoo.training.forward import stack_logits
+from zoo.training.hyperparameters import Hyperparameters
+from zoo.training.network import Buffers, StackNetwork
+from zoo.training.objectives import Objective
+from zoo.training.optimizers import Optimizer
+
+# torch's GradScaler by default
+_FIRST_SCALE, _GROWTH, _BACKOFF, _PATIENCE = 2.0**16, 2.0, 0.5, 2000
+SCALE_SLOTS = ("loss_scale", "good_steps")
+_HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
-    """What each network of a stack is trained with, one value a network.
+class Rule:
+    """What every step of a stack has in common.
 
     Attributes:
-        learning_rate: Rate of this step `(n_models, 1)`.
-        momentum: `(n_models, 1)`.
-        weight_decay: `(n_models, 1)`.
+        network: The networks.
+        objective: What they minimise.
+        optimizer: How.
+        precision: Arithmetic of the forward pass.
+        clip: Largest norm of each network's gradient `(n_models, 1)`, infinite where there is no bound; or
+            nothing.
     """
 
-    learning_rate: Float[Tensor, "models 1"]
-    momentum: Float[Tensor, "models 1"]
-    weight_decay: Float[Tensor, "models 1"]
+    network: StackNetwork
+    objective: Objective
+    optimizer: Optimizer
+    precision: str
+    clip: Float[Tensor, "models 1"] | None
+
+    def first_slots(self, parameters: Float[Tensor, "models trained"]) -> dict[str, Tensor]:
+        """Give what is kept between steps, as it is before the first.
+
+        Args:
+            parameters: `(n_models, n_trained)`.
+
+        Returns:
+            The optimiser's slots; in float16 also the scale of each network's loss, and its steps since the
+            last change of it.
+        """
+        slots = {name: torch.zeros_like(parameters) for name in self.optimizer.slots}
+        if self.precision == "float16":
+            slots["loss_scale"] = torch.full_like(parameters[:, :1], _FIRST_SCALE)
+            slots["good_steps"] = torch.zeros_like(parameters[:, :1])
+        return slots
 
 
-def gradients(
-    module: nn.Module,
-    layout: Layout,
-    weights: Float[Tensor, "models params"],
-    x: Float[Tensor, "models batch ..."],
-    y: Int[Tensor, "models batch"],
-) -> tuple[Float[Tensor, "models params"], Float[Tensor, " models"]]:
-    """Differentiate each network's mean cross-entropy on its own batch.
+@dataclass
+class Batch:
+    """What one step sees.
 
-    The networks share no number, so the gradient of the summed loss holds each network's own. Autograd
-    around `vmap` is faster here than `vmap` around `torch.func.grad`: its backward pass runs on plain
-    batched kernels.
+    Attributes:
+        x: Inputs `(n_models, batch, ...)`.
+        y: Targets `(n_models, batch)`.
+        keys: Keys of the dropout layers `(n_layers, n_models)`.
+    """
+
+    x: Num[Tensor, "models batch ..."]
+    y: Tensor
+    keys: Int[Tensor, "layers models"]
+
+
+class _Bound:
+    """The networks with the weights of one step, as objectives see them."""
+
+    def __init__(self, rule: Rule, tensors: dict[str, Tensor]) -> None:
+        self._network, self._tensors = rule.network, tensors
+        self._half = _HALF.get(rule.precision)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        with self._arithmetic(x):
+            return self._network.outputs(self._tensors, x)
+
+    def along(self, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        with self._arithmetic(x):
+            return self._network.along(self._tensors, x, directions)
+
+    def _arithmetic(self, x: Tensor) -> torch.autocast:
+        return torch.autocast(x.device.type, dtype=self._half, enabled=self._half is not None)
+
+
+class StepGradient:
+    """The gradient of each network's loss on one batch, as often as the optimiser asks for it.
+
+    The networks share no number, so the gradient of the summed loss holds each network's own. Autograd around
+    `vmap` is faster here than `vmap` around `torch.func.grad`: its backward pass runs on plain batched
+    kernels.
 
     Args:
-        module: Skeleton of the network.
-        layout: Layout of the weights.
-        weights: `(n_models, n_params)`.
-        x: `(n_models, batch, ...)`, one batch for each network.
-        y: `(n_models, batch)`, their classes.
+        rule: What every step has in common.
+        buffers: State of the networks; the first call of a step updates it, later ones do not.
+        batch: The batch.
+        scale: Factor of each network's loss `(n_models, 1)`, in float16.
+    """
+
+    def __init__(self, rule: Rule, buffers: Buffers, batch: Batch, scale: Tensor | None) -> None:
+        self._rule, self._buffers, self._batch, self._scale = rule, buffers, batch, scale
+        self.losses: Tensor | None = None
+        self.overflowed: Bool[Tensor, "models 1"] | None = None
+
+    def __call__(self, weights: Float[Tensor, "models trained"]) -> Float[Tensor, "models trained"]:
+        """Differentiate.
+
+        Args:
+            weights: Parameters to differentiate at.
+
+        Returns:
+            Gradients, clipped where asked for.
+        """
+        leaf = weights.detach().requires_grad_()
+        first = self.losses is None
+        buffers = self._buffers if first else {name: b.clone() for name, b in self._buffers.items()}
+        tensors = self._rule.network.tensors(leaf, buffers, self._batch.keys)
+        losses = self._rule.objective(_Bound(self._rule, tensors), self._batch.x, self._batch.y)
+        if first:
+            self.losses = losses.detach()
+        total = losses.sum() if self._scale is None else (losses * self._scale[:, 0]).sum()
+        (gradient,) = torch.autograd.grad(total, leaf)
+        if self._scale is not None:
+            gradient = self._unscale(gradient, self._scale)
+        return gradient if self._rule.clip is None else clipped(gradient, self._rule.clip)
+
+    def _unscale(self, gradient: Tensor, scale: Tensor) -> Tensor:
+        gradient = gradient / scale
+        bad = ~torch.isfinite(gradient).all(dim=1, keepdim=True)
+        self.overflowed = bad if self.overflowed is None else self.overflowed | bad
+        return gradient
+
+
+def clipped(
+    gradient: Float[Tensor, "models trained"], bound: Float[Tensor, "models 1"]
+) -> Float[Tensor, "models trained"]:
+    """Scale gradients down to a largest norm, each by itself, as `torch.nn.utils.clip_grad_norm_` does.
+
+    Args:
+        gradient: `(n_models, n_trained)`.
+        bound: Largest norm of each; infinite for none.
 
     Returns:
-        Gradients `(n_models, n_params)` and losses `(n_models,)` in nats.
+        `(n_models, n_trained)`.
+
+    Example:
+        >>> bounds = torch.tensor([[2.5], [float("inf")]])
+        >>> clipped(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), bounds).round(decimals=4)
+        tensor([[1.5000, 2.0000],
+                [3.0000, 4.0000]])
     """
-    leaf = weights.detach().requires_grad_()
-    logits = stack_logits(module, layout, leaf, x)
-    losses = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
-    losses = losses.view(y.shape).mean(dim=1)
-    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    return gradient, losses.detach()
+    norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    factor = (bound / (norm + 1e-6)).clamp(max=1.0)
+    return gradient * torch.where(torch.isinf(bound), 1.0, factor)  # a norm may be infinite too
 
 
-def sgd_step(
-    weights: Float[Tensor, "models params"],
-    velocity: Float[Tensor, "models params"],
-    gradient: Float[Tensor, "models params"],
+def take_step(
+    rule: Rule,
+    parameters: Float[Tensor, "models trained"],
+    state: tuple[Buffers, Mapping[str, Tensor]],
+    batch: Batch,
     hyper: Hyperparameters,
-) -> None:
-    """Update weights and velocity in place, as `torch.optim.SGD` with momentum and weight decay does.
+) -> Float[Tensor, " models"]:
+    """Take one step: gradient, update, and in float16 the scale of each network's loss.
 
     Args:
-        weights: `(n_models, n_params)`, changed.
-        velocity: `(n_models, n_params)`, zero before the first step, changed.
-        gradient: `(n_models, n_params)`.
+        rule: What every step has in common.
+        parameters: `(n_models, n_trained)`, changed.
+        state: Buffers and slots, changed.
+        batch: The batch.
         hyper: One value a network.
+
+    Returns:
+        The losses `(n_models,)` before the step.
     """
-    velocity.mul_(hyper.momentum).add_(gradient).addcmul_(weights, hyper.weight_decay)
-    weights.addcmul_(velocity, hyper.learning_rate, value=-1)
+    buffers, slots = state
+    own = {name: slots[name] for name in rule.optimizer.slots}
+    scale = slots.get("loss_scale")
+    gradient = StepGradient(rule, buffers, batch, scale)
+    changed = [parameters, *own.values()]
+    before = [tensor.clone() for tensor in changed] if scale is not None else []
+    rule.optimizer.step(parameters, own, gradient, hyper)
+    if scale is not None and gradient.overflowed is not None:
+        for tensor, old in zip(changed, before, strict=True):
+            tensor.copy_(torch.where(gradient.overflowed, old, tensor))
+        _adapt_scale(scale, slots["good_steps"], gradient.overflowed)
+    assert gradient.losses is not None
+    return gradient.losses
+
+
+def _adapt_scale(scale: Tensor, good_steps: Tensor, overflowed: Tensor) -> None:
+    """Halve the scale of a network that overflowed, double that of one that has not for long."""
+    good_steps.add_(1).masked_fill_(overflowed, 0)
+    ripe = good_steps == _PATIENCE
+    factor = torch.where(overflowed, _BACKOFF, torch.where(ripe, _GROWTH, 1.0))
+    scale.mul_(factor)
+    good_steps.masked_fill_(ripe, 0)

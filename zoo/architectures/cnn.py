@@ -1,0 +1,87 @@
+"""Small convolutional network of Unterthiner et al. 2020 (arXiv 2002.11448): the one of the Small CNN Zoo."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field
+from torch import Generator, nn
+
+from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.errors import SpecificationError
+from zoo.spec import DataShape
+
+
+class CNNOptions(ArchitectureOptions):
+    """Options of the small CNN.
+
+    Attributes:
+        width: Channels of each convolution.
+        depth: Convolutions.
+        activation: Non-linearity after each of them.
+    """
+
+    width: int = Field(default=16, ge=1, le=4096)
+    depth: int = Field(default=3, ge=1, le=8)
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
+
+
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+class CNN(Architecture):
+    """3 x 3 convolutions of stride 2 and padding 1, global average, one linear layer.
+
+    Parameters: `w(9 c_in + 1) + (depth - 1) w(9 w + 1) + c(w + 1)` for c_in input channels, width w and c
+        classes:
+    4,970 at the defaults, on grey images of ten classes.
+    """
+
+    name = "cnn"
+    options = CNNOptions
+
+    def build(self, options: ArchitectureOptions, data: DataShape) -> nn.Module:
+        """Build the network.
+
+        Args:
+            options: A `CNNOptions`.
+            data: Shape of the inputs, number of classes.
+
+        Returns:
+            `nn.Sequential` from `(batch, channels, height, width)` to logits `(batch, n_classes)`.
+
+        Raises:
+            SpecificationError: The inputs are no images.
+        """
+        if len(data.inputs) != 3:
+            raise SpecificationError(
+                "the cnn takes images (channels, height, width), this dataset has inputs of shape "
+                f"{data.inputs}; choose another architecture, or a dataset of images"
+            )
+        chosen = CNNOptions.model_validate(options.model_dump())
+        channels = data.inputs[0]
+        layers: list[nn.Module] = []
+        for _ in range(chosen.depth):
+            layers += [
+                nn.Conv2d(channels, chosen.width, 3, stride=2, padding=1),
+                _ACTIVATIONS[chosen.activation](),
+            ]
+            channels = chosen.width
+        return nn.Sequential(
+            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, data.classes)
+        )
+
+    def initialise(self, module: nn.Module, generator: Generator) -> None:
+        """Draw weights and biases from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as torch's layers do by default.
+
+        Args:
+            module: A network that `build` made.
+            generator: Source of all randomness.
+        """
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                if layer.bias is not None:
+                    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)

@@ -1,0 +1,45 @@
+"""The loss of a physics-informed network: 1D convection (Krishnapriyan et al. 2021, section 3.1)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zoo.training.objectives import Network
+
+PERIOD = 2 * math.pi
+"""x runs from 0 to here, t from 0 to 1."""
+
+
+def convection(
+    network: Network, points: Float[Tensor, "models batch 4"], coefficients: Float[Tensor, "models batch"]
+) -> Float[Tensor, " models"]:
+    """Say how far networks u(x, t) are from solving `u_t + b u_x = 0`, `u(x, 0) = sin x`, u periodic in x.
+
+    The loss is the mean of `(u_t + b u_x)^2` at collocation points, of `(u(x, 0) - sin x)^2` at initial
+    points and of `(u(0, t) - u(2 pi, t))^2` at boundary points, summed. The sum of derivatives is one
+    derivative along (b, 1).
+
+    Args:
+        network: From `(x, t)` to u.
+        points: For each item x and t of a collocation point, x of an initial point, t of a boundary point.
+        coefficients: b of each network, the same for all of its items.
+
+    Returns:
+        `(n_models,)`, at least 0, lower is better; 0 for the solution `sin(x - b t)`.
+    """
+    x, t, initial, boundary = points.unbind(dim=-1)
+    nothing = torch.zeros_like(x)
+    places = [(x, t), (initial, nothing), (nothing, boundary), (nothing + PERIOD, boundary)]
+    inputs = torch.cat([torch.stack(place, dim=-1) for place in places], dim=1)
+    directions = torch.stack([coefficients, torch.ones_like(coefficients)], dim=-1)
+    values, residual = network.along(inputs, directions)
+    _, start, left, right = values.squeeze(-1).chunk(4, dim=1)
+    return (
+        residual.squeeze(-1).square().mean(dim=1)
+        + (start - initial.sin()).square().mean(dim=1)
+        + (left - right).square().mean(dim=1)
+    )
