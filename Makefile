@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench
+.PHONY: help setup demo test test-slow test-ray lint bench
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -26,6 +26,10 @@ test: setup ## run the tests and doctests that take seconds
 # pytest exits with 5 where it finds no test, which make reports as the failure that it is.
 test-slow: setup ## run the tests that take longer
 	$(PYTHON) -m pytest -m "slow and not gpu and not ray and not network and not browser"
+
+test-ray: setup ## run the tests that start a local Ray, which they install
+	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	$(PYTHON) -m pytest -m ray
 
 lint: setup ## check format, style, types and the arrows between the packages
 	$(VENV)/bin/ruff format --check

@@ -1,9 +1,11 @@
 """The makers: from a recipe to trained, measured, stored populations."""
 
-# recipes
-from generators.generation import dry_run as dry_run
+# plan
+from generators.estimate import dry_run as dry_run
+from generators.estimate import estimate as estimate
 
 # make and measure
+from generators.executors.local import LocalExecutor as LocalExecutor
 from generators.generation import generate as generate
 from generators.measurement import measure as measure
 from generators.recipe import Recipe as Recipe

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
+import os
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+import numpy as np
 import torch
-from rich.progress import Progress
+from numpy.typing import NDArray
 
-from generators.executors import local
-from generators.grid import Stack, expand, plan, recipe_axes
+from generators.engine import Interrupted, Task, TaskSettings
+from generators.engine.cost import flops_per_epoch, resting_bytes, row_bytes
+from generators.engine.memory import MEMORY_SHARE, capacity, free_bytes
+from generators.engine.state import load_state, state_path
+from generators.engine.task import Strategy
+from generators.executors import Executor, Trained, Watch
+from generators.executors.inline import InlineExecutor
+from generators.executors.interrupt import deferred_interrupt
+from generators.executors.local import LocalExecutor
+from generators.folder import check_numerics, prepare, remove_leftovers
+from generators.grid import Stack, plan
 from generators.measurement import measure
+from generators.parents import parent_weights
+from generators.progress import Bar
 from generators.recipe import Recipe
-from zoo import Zoo, datasets
+from zoo import Zoo
 from zoo import open as open_zoo
-from zoo.assembly import MANIFEST, read_manifest
-from zoo.errors import SpecificationError
+from zoo.errors import IntegrityError, SpecificationError, unknown_name
 from zoo.metrics import all_metrics
 from zoo.report.progress import progress_bar
-from zoo.spec import Counts, Manifest
-from zoo.storage import (
-    JOURNAL,
-    TEMPORARY_PREFIX,
-    Entry,
-    Journal,
-    commit,
-    read_journal,
-    sha256_of,
-    write_file,
-    writer_lock,
-)
+from zoo.storage import Entry, Journal, commit, read_journal, sha256_of, writer_lock
 from zoo.storage.weights import write_weights
 
-ExecutorName = Literal["local"]
+ExecutorName = Literal["local", "ray"]
+_STOPPING = "\nstopping after this epoch, what is in training is saved first; Ctrl-C again stops at once\n"
+_WORTH_WORKERS = 8.0
+"""Seconds of work below which starting worker processes costs more than it saves."""
+_STEP_SECONDS, _FLOPS_PER_SECOND = 4e-5, 5e9
+"""What a step of one network costs beside its arithmetic, and how fast a core computes: rough on purpose."""
 
 
 def generate(
@@ -43,8 +49,10 @@ def generate(
     out: str | Path,
     *,
     device: str = "auto",
-    executor: ExecutorName = "local",
+    executor: ExecutorName | Executor = "local",
+    strategy: Strategy = "auto",
     resume: bool = True,
+    accept_other_code: bool = False,
 ) -> Zoo:
     """Train and store a population; the same call goes on where an earlier one was cut off.
 
@@ -52,25 +60,43 @@ def generate(
         recipe: What to train.
         out: Folder of the zoo: new, empty, or begun with the same recipe.
         device: Torch device, or `auto` for the GPU where there is one.
-        executor: Where to train; `local` is this process.
+        executor: Where to train: `local`, one process a core (or this process where there is little to do);
+            `ray`, a cluster (`pip install phasezoo[ray]`); or an executor, such as
+            `LocalExecutor(workers=4)`.
+        strategy: `stacked` steps networks together, `loop` one after another, `auto` measures which is
+            faster.
         resume: Whether a zoo begun earlier may be continued.
+        accept_other_code: Whether it may be continued by code that gives other numbers; the manifest records
+            it.
 
     Returns:
         The zoo, with every model's loss, accuracy and predictions; `measure` adds the rest.
 
     Raises:
-        SpecificationError: The folder holds another recipe's zoo, other files, or a zoo although `resume`
-            is off; or the executor or device is unknown.
+        SpecificationError: The folder holds another recipe's zoo, other files, a zoo although `resume` is
+            off, or one begun by other code; a model does not fit into memory; executor or device is unknown.
+        UnknownNameError: There is no such strategy, dataset, architecture or parent.
         StorageError: The disk is full, or another process writes to the folder.
+        ClusterError: The Ray cluster does not answer, or its libraries are of other versions.
     """
-    if executor != "local":
-        raise SpecificationError(f"unknown executor {executor!r}; this version has 'local'")
     chosen = choose_device(device)
-    root = Path(out)
-    _prepare(root, recipe, device=chosen, resume=resume)
+    root, stacks = Path(out), plan(recipe)
+    if isinstance(executor, str) and executor not in {"local", "ray"}:
+        raise SpecificationError(f"unknown executor {executor!r}; choose 'local' or 'ray'")
+    if strategy not in get_args(Strategy):
+        raise unknown_name("strategy", strategy, get_args(Strategy))
+    _check_memory(stacks, chosen)
+    prepare(root, recipe, device=chosen, resume=resume)
     with writer_lock(root):
-        _remove_temporaries(root)
-        _train_pending(root, plan(recipe), device=chosen)
+        journal = read_journal(root) or Journal({}, 0)
+        pending = [stack for stack in stacks if not _is_done(root, stack, journal)]
+        remove_leftovers(root, pending)
+        if pending:
+            check_numerics(root, accept=accept_other_code)
+            settings = TaskSettings(device=chosen, strategy=strategy)
+            where = choose_executor(executor, pending, chosen) if isinstance(executor, str) else executor
+            _train_pending(root, recipe, (stacks, pending), where, settings)
+            remove_leftovers(root, [])
         measure(root, metrics=sorted({"evaluation", *_measured(root)}), locked=True)
     return open_zoo(root)
 
@@ -105,87 +131,135 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
-    """Make the zoo's folder with its first manifest, or check that the one there is this recipe's."""
-    if (root / MANIFEST).exists():
-        found = read_manifest(root)
-        if found.recipe_hash != recipe.hash:
-            raise SpecificationError(
-                f"{root} holds the zoo {found.name!r} of another recipe (hash {found.recipe_hash[:8]}, this "
-                f"one has {recipe.hash[:8]}); choose another folder, or delete this one"
-            )
-        if found.files and not (root / JOURNAL).exists():
-            raise SpecificationError(f"{root} was published: its tables are final; choose another folder")
-        if not resume:
-            raise SpecificationError(f"{root} already holds this zoo; drop resume=False to continue it")
-        return
-    if root.exists() and (not root.is_dir() or any(p for p in root.iterdir() if not _ours(p))):
-        raise SpecificationError(f"{root} is not empty and holds no zoo; choose a new folder")
-    write_file(root / MANIFEST, _first_manifest(recipe, device).to_json().encode())
+def choose_executor(name: ExecutorName, pending: Sequence[Stack], device: str) -> Executor:
+    """Settle on where to train.
+
+    Args:
+        name: `local` or `ray`.
+        pending: What is to be trained.
+        device: Torch device.
+
+    Returns:
+        For `local` one worker process a core that has a stack to train; this process alone on a GPU, which
+        one process fills, and for work of a few seconds.
+
+    Raises:
+        ClusterError: Ray is not installed.
+    """
+    if name == "ray":
+        from generators.executors.ray import RayExecutor
+
+        return RayExecutor()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(pending))
+    needed = max(resting_bytes(stack) + row_bytes(stack) for stack in pending)
+    workers = min(workers, max(1, int(MEMORY_SHARE * free_bytes(device)) // needed))
+    if workers == 1 or torch.device(device).type != "cpu" or _rough_seconds(pending) < _WORTH_WORKERS:
+        return InlineExecutor()
+    return LocalExecutor(workers)
 
 
-def _ours(path: Path) -> bool:
-    return path.name.startswith(TEMPORARY_PREFIX)
+def _rough_seconds(stacks: Sequence[Stack]) -> float:
+    flops = sum(stack.model_epochs * flops_per_epoch(stack) for stack in stacks)
+    return sum(stack.model_steps for stack in stacks) * _STEP_SECONDS + flops / _FLOPS_PER_SECOND
 
 
-def _first_manifest(recipe: Recipe, device: str) -> Manifest:
-    data = datasets.load(next(expand(recipe)).spec.dataset.name)
-    return Manifest(
-        name=recipe.name,
-        description=recipe.description,
-        licence=recipe.licence,
-        recipe=recipe.model_dump(mode="json"),
-        recipe_hash=recipe.hash,
-        axes=recipe_axes(recipe),
-        counts=Counts(
-            models=0,
-            finished=0,
-            diverged=0,
-            failed=0,
-            checkpoints=0,
-            cells=0,
-            planned=sum(len(stack.models) for stack in plan(recipe)),
-        ),
-        layouts={},
-        protocols={},
-        splits={},
-        files={},
-        journal_bytes=0,
-        provenance={
-            "phasezoo": version("phasezoo"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "device": device,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "dataset": {"sha256": data.sha256, "licence": data.licence, "source": data.source},
-        },
-    )
+def _check_memory(stacks: Sequence[Stack], device: str) -> None:
+    """Say before anything is made that a model fits nowhere."""
+    free = free_bytes(device)
+    for stack in stacks:
+        capacity(stack, free)
 
 
-def _remove_temporaries(root: Path) -> None:
-    """Delete what a killed writer left behind; the lock says that no writer is alive."""
-    for path in root.rglob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink()
-
-
-def _train_pending(root: Path, stacks: list[Stack], *, device: str) -> None:
-    journal = read_journal(root) or Journal({}, 0)
-    pending = [stack for stack in stacks if not _is_done(root, stack, journal)]
+def _train_pending(
+    root: Path,
+    recipe: Recipe,
+    stacks: tuple[Sequence[Stack], Sequence[Stack]],
+    executor: Executor,
+    settings: TaskSettings,
+) -> None:
     with progress_bar() as progress:
-        bar = _Bar(progress, stacks, pending)
-        for trained in local.run(pending, device=device, on_epoch=bar.after_epoch):
-            record = write_weights(root / trained.stack.shard, trained.shard)
-            entry = Entry(
-                kind="weights",
-                path=trained.stack.shard,
-                shard=trained.stack.shard,
-                record=record,
-                seconds=round(trained.seconds, 3),
-                retry=trained.failed,
-            )
-            commit(root, entry)
-            if not progress.console.is_terminal:  # a log shows no bar until its end
-                progress.console.print(f"{trained.stack.shard} in {trained.seconds:.1f} s", highlight=False)
+        bar = Bar(progress, *stacks)
+        tasks = make_tasks(root, recipe, stacks[1], settings.device)
+        for path in (task.state for task in tasks if task.state and task.state.exists()):
+            try:
+                load_state(path)
+            except IntegrityError as torn:
+                progress.console.print(f"warning: {torn}", highlight=False, markup=False)
+        with deferred_interrupt(_say_stopping) as pressed:
+            try:
+                with _closing(executor.run(tasks, settings, Watch(bar.after_epoch, pressed))) as results:
+                    for trained in results:
+                        _commit(root, trained)
+                        models = [model for shard in trained.shards for model in shard.models]
+                        bar.after_task(trained.task, sum(m["status"] == "diverged" for m in models))
+                        if not progress.console.is_terminal:  # a log shows no bar until its end
+                            done = ", ".join(stack.shard for stack in trained.task.stacks)
+                            progress.console.print(f"{done} in {trained.seconds:.1f} s", highlight=False)
+            except Interrupted:
+                raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _closing(results: Iterator[Trained]) -> Iterator[Iterator[Trained]]:
+    """End the executor's run with the block: an error keeps it alive in its traceback, workers and all."""
+    try:
+        yield results
+    finally:
+        if isinstance(results, Generator):
+            results.close()
+
+
+def _say_stopping() -> None:
+    sys.stderr.write(_STOPPING)
+
+
+def make_tasks(root: Path, recipe: Recipe, pending: Sequence[Stack], device: str) -> list[Task]:
+    """Make the tasks of a run: one a stack on a CPU; on a GPU as many equal stacks as its memory holds.
+
+    Args:
+        root: The zoo.
+        recipe: Says where the parents of fine-tuned models lie.
+        pending: Stacks to train.
+        device: Torch device.
+
+    Returns:
+        The tasks.
+    """
+    groups: list[list[Stack]] = []
+    room = free_bytes(device) if torch.device(device).type == "cuda" else 0
+    for stack in pending:
+        if room and groups and groups[-1][0].kind == stack.kind:
+            together = sum(len(one.models) for one in (*groups[-1], stack))
+            beside = sum(resting_bytes(one) for one in groups[-1])
+            if beside < room and together <= capacity(stack, room - beside):
+                groups[-1].append(stack)
+                continue
+        groups.append([stack])
+    return [Task(tuple(group), _starts(recipe, group), state_path(root, group[0].shard)) for group in groups]
+
+
+def _starts(recipe: Recipe, stacks: Sequence[Stack]) -> dict[str, NDArray[np.float32]]:
+    place = str(recipe.parent.get("zoo", ""))
+    models = [model for stack in stacks for model in stack.models]
+    return {m.model_id: parent_weights(m.spec.parent, place) for m in models if m.spec.parent is not None}
+
+
+def _commit(root: Path, trained: Trained) -> None:
+    """Put the shards of a task in place, then forget the state of its training."""
+    for stack, shard in zip(trained.task.stacks, trained.shards, strict=True):
+        record = write_weights(root / stack.shard, shard)
+        entry = Entry(
+            kind="weights",
+            path=stack.shard,
+            shard=stack.shard,
+            record=record,
+            seconds=round(trained.seconds, 3),
+            retry=trained.failed is not None,
+        )
+        commit(root, entry)
+    if trained.task.state is not None:
+        trained.task.state.unlink(missing_ok=True)
 
 
 def _is_done(root: Path, stack: Stack, journal: Journal) -> bool:
@@ -195,55 +269,3 @@ def _is_done(root: Path, stack: Stack, journal: Journal) -> bool:
         return False
     path = root / stack.shard
     return path.is_file() and sha256_of(path) == entry.record.sha256
-
-
-class _Bar:
-    """Progress in model-epochs, so that the time left is right although stacks differ in size."""
-
-    def __init__(self, progress: Progress, stacks: list[Stack], pending: list[Stack]) -> None:
-        self._progress = progress
-        self._models = sum(len(stack.models) for stack in stacks)
-        self._done = self._models - sum(len(stack.models) for stack in pending)
-        self._diverged = 0
-        done = sum(_model_epochs(stack) for stack in stacks if stack not in pending)
-        total = sum(map(_model_epochs, stacks))
-        self._task = progress.add_task(self._text(0, 0), total=total, completed=done)
-
-    def after_epoch(self, stack: Stack, epoch: int, diverged: int) -> None:
-        last = epoch == stack.checkpoints[-1]
-        if last:
-            self._done += len(stack.models)
-            self._diverged += diverged
-        text = self._text(epoch, stack.checkpoints[-1], 0 if last else diverged)
-        self._progress.update(self._task, advance=len(stack.models), description=text)
-
-    def _text(self, epoch: int, epochs: int, diverged: int = 0) -> str:
-        return (
-            f"{self._done}/{self._models} models, epoch {epoch}/{epochs}, "
-            f"{self._diverged + diverged} diverged"
-        )
-
-
-def _model_epochs(stack: Stack) -> int:
-    return len(stack.models) * stack.checkpoints[-1]
-
-
-def dry_run(recipe: Recipe) -> dict[str, int]:
-    """Say what a recipe would make, without training.
-
-    Args:
-        recipe: The recipe.
-
-    Returns:
-        Counts of `models`, `cells`, `stacks`, `checkpoints` (if none diverges), `parameters` (of all models
-        together) and `bytes` (of all weights).
-    """
-    stacks = plan(recipe)
-    return {
-        "models": sum(len(stack.models) for stack in stacks),
-        "cells": len({model.cell_id for stack in stacks for model in stack.models}),
-        "stacks": len(stacks),
-        "checkpoints": sum(len(stack.models) * len(stack.checkpoints) for stack in stacks),
-        "parameters": sum(len(stack.models) * stack.layout.size for stack in stacks),
-        "bytes": sum(stack.n_bytes for stack in stacks),
-    }

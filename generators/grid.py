@@ -24,11 +24,13 @@ class PlannedModel:
         spec: Its full specification.
         values: Value by axis.
         seed: Its place among the seeds of its cell.
+        checkpoints: Epochs to keep, 0 and its last among them.
     """
 
     spec: ModelSpecification
     values: dict[str, Any]
     seed: int
+    checkpoints: tuple[int, ...]
 
     @property
     def model_id(self) -> str:
@@ -49,18 +51,47 @@ class Stack:
         shard: Path of the shard in the zoo.
         layout: Layout of all of its models.
         models: The models, whole cells at a time.
-        checkpoints: Epochs to keep, 0 and the last among them.
     """
 
     shard: str
     layout: Layout
     models: tuple[PlannedModel, ...]
-    checkpoints: tuple[int, ...]
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What all of its models share, and what models must share to be stepped together."""
+        return _kind(self.models[0].spec)
+
+    @property
+    def n_checkpoints(self) -> int:
+        """Number of checkpoints, if none diverges."""
+        return sum(len(model.checkpoints) for model in self.models)
 
     @property
     def n_bytes(self) -> int:
         """Size of the weights of all checkpoints."""
-        return 4 * len(self.models) * len(self.checkpoints) * self.layout.size
+        return 4 * self.n_checkpoints * self.layout.size
+
+    @property
+    def model_epochs(self) -> int:
+        """Epochs of all models together."""
+        return sum(model.spec.training.epochs for model in self.models)
+
+    @property
+    def items(self) -> int:
+        """Training items that each model sees in an epoch."""
+        dataset = self.models[0].spec.dataset
+        return datasets.load(dataset.name).used(dataset)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of each model in an epoch."""
+        return -(-self.items // self.models[0].spec.training.batch_size)
+
+    @property
+    def model_steps(self) -> int:
+        """Optimiser steps of all models together."""
+        return self.model_epochs * self.steps_per_epoch
 
 
 def recipe_axes(recipe: Recipe) -> tuple[Axis, ...]:
@@ -75,7 +106,7 @@ def recipe_axes(recipe: Recipe) -> tuple[Axis, ...]:
     model = next(expand(recipe))
     types = {bool: "string", int: "int64", float: "float64", str: "string"}
     found = []
-    for kind, fields in (("load", recipe.axes.load), ("temperature", recipe.axes.temperature)):
+    for kind, fields in recipe.axes.kinds.items():
         for field in fields:
             name = axis_name(field)
             dtype = types[type(model.values[name])]
@@ -95,21 +126,29 @@ def expand(recipe: Recipe) -> Iterator[PlannedModel]:
     fields = recipe.axes.fields
     for point in itertools.product(*fields.values()):
         for place, seed in enumerate(recipe.seeds):
-            spec = recipe.specification(dict(zip(fields, point, strict=True)), seed)
+            named = dict(zip(fields, point, strict=True))
+            spec = recipe.specification(named, seed)
             # read back from the specification, where YAML's "1e-3" has become a number
-            values = {axis_name(field): _read(spec, field) for field in fields}
-            yield PlannedModel(spec, values, place)
+            values = {axis_name(field): _read(spec, field, given) for field, given in named.items()}
+            kept = tuple(sorted({0, *recipe.checkpoints, spec.training.epochs}))
+            yield PlannedModel(spec, values, place, kept)
 
 
-def _read(spec: ModelSpecification, field: str) -> Any:
+def _read(spec: ModelSpecification, field: str, given: Any) -> Any:
+    part, _, key = field.partition(".")
+    if field == "fork.trunk_seed":
+        return given
+    if part == "architecture" and key != "name":  # an option added later is left out at its default
+        return getattr(architectures.options(spec.architecture), key)
     return reduce(getattr, field.split("."), spec)
 
 
 def plan(recipe: Recipe) -> list[Stack]:
     """Group a recipe's models into stacks.
 
-    A stack shares architecture, data, batch size and epochs; cells stay whole, so that what is measured
-    on pairs needs one shard. The plan depends on the recipe alone: a run cut off finds its shards again.
+    A stack shares architecture, data, share of the items, batch size, optimiser and precision; cells stay
+    whole, so that what is measured on pairs needs one shard. The plan depends on the recipe alone: a run cut
+    off finds its shards again.
 
     Args:
         recipe: The recipe.
@@ -119,33 +158,36 @@ def plan(recipe: Recipe) -> list[Stack]:
     """
     groups: dict[tuple[Any, ...], dict[str, list[PlannedModel]]] = {}
     for model in expand(recipe):
-        spec = model.spec
-        key = (
-            spec.architecture.model_dump_json(),
-            spec.dataset.name,
-            spec.training.batch_size,
-            spec.training.epochs,
-        )
-        groups.setdefault(key, {}).setdefault(model.cell_id, []).append(model)
+        groups.setdefault(_kind(model.spec), {}).setdefault(model.cell_id, []).append(model)
     numbers: dict[str, int] = {}
     stacks = []
     for cells in groups.values():
         first = next(iter(cells.values()))[0].spec
         layout = architectures.layout(first.architecture, datasets.shape(first.dataset.name))
-        epochs = tuple(sorted({0, *recipe.checkpoints, first.training.epochs}))
-        for models in _chunks(list(cells.values()), 4 * layout.size * len(epochs)):
+        for models in _chunks(list(cells.values()), 4 * layout.size):
             number = numbers.get(layout.id, 0)
             numbers[layout.id] = number + 1
-            stacks.append(Stack(f"weights/{layout.id}-{number:05d}.h5", layout, models, epochs))
+            stacks.append(Stack(f"weights/{layout.id}-{number:05d}.h5", layout, models))
     return stacks
 
 
-def _chunks(cells: list[list[PlannedModel]], model_bytes: int) -> Iterator[tuple[PlannedModel, ...]]:
+def _kind(spec: ModelSpecification) -> tuple[Any, ...]:
+    return (
+        spec.architecture.model_dump_json(),
+        spec.dataset.name,
+        spec.dataset.fraction,
+        spec.training.batch_size,
+        spec.training.optimizer,
+        spec.training.precision,
+    )
+
+
+def _chunks(cells: list[list[PlannedModel]], checkpoint_bytes: int) -> Iterator[tuple[PlannedModel, ...]]:
     """Fill stacks with whole cells, up to the limits; a cell beyond them gets a stack of its own."""
-    limit = max(1, min(MAX_STACK_MODELS, MAX_SHARD_BYTES // model_bytes))
     chunk: list[PlannedModel] = []
     for cell in cells:
-        if chunk and len(chunk) + len(cell) > limit:
+        filled = checkpoint_bytes * sum(len(model.checkpoints) for model in chunk + cell)
+        if chunk and (len(chunk) + len(cell) > MAX_STACK_MODELS or filled > MAX_SHARD_BYTES):
             yield tuple(chunk)
             chunk = []
         chunk += cell

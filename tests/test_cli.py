@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from generators import Recipe
+import zoo
+from generators import LocalExecutor, Recipe
+from generators.engine import TaskSettings
+from generators.executors import Trained
+from generators.executors.inline import InlineExecutor
 from zoo.cli import main as cli
 from zoo.cli.demo import demo_commands
+from zoo.training import StackTrainer
 
 DEMO = Path("demo")
+GENERATE = ["generate", "digits-mlp-demo", "--out", "x"]
 
 
 @pytest.fixture
@@ -36,6 +43,26 @@ def recipe_file(tiny_recipe: Callable[[], Recipe], tmp_path: Path) -> Path:
         (["plt"], "Did you mean 'plot'?"),
         (["plot"], "Missing argument"),
         (["info", "n" * 300], "check the path and its permissions"),
+        (
+            [*GENERATE, "--executor", "local:0"],
+            "unknown executor 'local:0'; expected local, local:N with N from 1, or ray",
+        ),
+        ([*GENERATE, "--executor", "local:"], "unknown executor 'local:'"),
+        ([*GENERATE, "--executor", "local:two"], "unknown executor 'local:two'"),
+        ([*GENERATE, "--executor", "local:-1"], "unknown executor 'local:-1'"),
+        ([*GENERATE, "--executor", "slurm"], "unknown executor 'slurm'"),
+        ([*GENERATE, "--executor", "slurm:4"], "unknown executor 'slurm:4'"),
+        (
+            [*GENERATE, "--address", "localhost:6379"],
+            "--address is of a Ray cluster, got --executor local; add --executor ray",
+        ),
+        (
+            [*GENERATE, "--executor", "local:2", "--address", "x:1"],
+            "got --executor local:2; add --executor ray",
+        ),
+        ([*GENERATE, "--strategy", "stackd"], "unknown strategy 'stackd'; did you mean 'stacked'?"),
+        ([*GENERATE, "--strategy", "x", "--dry-run"], "unknown strategy 'x'; known: auto, loop, stacked"),
+        ([*GENERATE, "--device", "gpuu"], "device 'gpuu' cannot be used here"),
     ],
 )
 def test_user_errors_exit_with_2_and_no_traceback(
@@ -50,6 +77,7 @@ def test_user_errors_exit_with_2_and_no_traceback(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_exits_with_130_and_says_what_is_kept(
@@ -116,6 +144,87 @@ def test_generate_and_measure(recipe_file: Path, tmp_path: Path, capsys: pytest.
     assert "did you mean 'spectrum'?" in capsys.readouterr().err
 
 
+def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(
+    recipe_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["generate", str(recipe_file), "--out", str(tmp_path / "zoo"), "--dry-run", "--device", "cpu"]
+    assert cli.run(words) == 0
+    alone = capsys.readouterr().out
+    for what in ("optimiser steps", "operations", "peak memory", "time to train", "bytes free there"):
+        assert what in alone
+    assert f"{2 * 8 * 16:,}" in alone
+    assert cli.run([*words, "--executor", "local:3"]) == 0
+    assert peak_memory(capsys.readouterr().out) > 2 * peak_memory(alone)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def peak_memory(shown: str) -> float:
+    (row,) = (line for line in shown.splitlines() if "peak memory" in line)
+    return float(row.split("about ")[1].split(" GB")[0])
+
+
+def test_workers_and_strategy_are_options(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def run(
+        _executor: LocalExecutor, tasks: object, settings: TaskSettings, watch: object
+    ) -> Iterator[Trained]:
+        asked.append((_executor.workers, settings.strategy))
+        return InlineExecutor().run(tasks, settings, watch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LocalExecutor, "run", run)
+    words = ["generate", str(recipe_file), "--out", str(tmp_path / "zoo"), "--device", "cpu"]
+    assert cli.run([*words, "--executor", "local:2", "--strategy", "loop"]) == 0
+    assert asked == [(2, "loop")]
+    assert zoo.open(tmp_path / "zoo").models["strategy"].tolist() == ["loop"] * 8
+
+
+def test_other_code_is_refused_and_accepted(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["generate", str(recipe_file), "--out", str(tmp_path / "zoo"), "--device", "cpu"]
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("generators.executors.base.train_task", fail)
+        assert cli.run(words) == 2
+    monkeypatch.setattr("generators.engine.provenance.ENGINE", 99)
+    capsys.readouterr()
+    assert cli.run(words) == 2
+    assert "this is engine 99 and torch" in capsys.readouterr().err
+    assert cli.run([*words, "--accept-other-code"]) == 0
+    assert "8 models (8 finished, 0 diverged, 0 failed)" in capsys.readouterr().out
+
+
+def test_an_interrupt_amid_a_stack_exits_with_130_and_the_same_command_goes_on(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real SIGINT arrives in the first epoch: the epoch ends, its state is saved."""
+    words = ["generate", str(recipe_file), "--out", str(tmp_path / "zoo"), "--device", "cpu"]
+    real = StackTrainer.run_epoch
+
+    def run_epoch(trainer: StackTrainer) -> object:
+        if trainer.epoch == 0:
+            signal.raise_signal(signal.SIGINT)
+        return real(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StackTrainer, "run_epoch", run_epoch)
+        assert cli.run(words) == 130
+    shown = capsys.readouterr().err
+    assert (
+        "stopping after this epoch, what is in training is saved first; Ctrl-C again stops at once" in shown
+    )
+    assert "the same command goes on from there" in shown
+    assert len(list((tmp_path / "zoo" / "state").iterdir())) == 1
+    assert cli.run(words) == 0
+    assert not (tmp_path / "zoo" / "state").exists()
+
+
 def test_recipes_lists_what_comes_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["recipes"]) == 0
     assert "168" in capsys.readouterr().out
@@ -127,7 +236,7 @@ def test_failed_models_are_an_error_with_a_way_out(
     def fail(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("generators.executors.local.train_models", fail)
+    monkeypatch.setattr("generators.executors.base.train_task", fail)
     assert cli.run(["generate", str(recipe_file), "--out", str(tmp_path / "zoo")]) == 2
     shown = capsys.readouterr().err
     assert "8 models failed: RuntimeError: no memory; the same command tries them again" in shown

@@ -1,70 +1,193 @@
-"""Train stacks one after another in this process."""
+"""Train tasks in worker processes on this machine, one a core; a lost worker costs its task alone."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
 
-from generators.engine.stacked import failed_shard, train_models
-from generators.grid import Stack
-from zoo.storage.weights import WeightShard
+from generators.engine import Interrupted, Progress, Task, TaskSettings
+from generators.executors.base import ATTEMPTS, Trained, Watch, failed
+from generators.executors.worker import STOP
+from zoo.errors import SpecificationError
 
-OnEpoch = Callable[[Stack, int, int], None]
-"""Called after each epoch of a stack with its number and how many of its models have diverged."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A stack that has come to its end.
-
-    Attributes:
-        stack: The stack.
-        shard: What its shard shall hold.
-        seconds: Wall time.
-        failed: Whether training raised an error.
-    """
-
-    stack: Stack
-    shard: WeightShard
-    seconds: float
-    failed: bool
+_MAIN = "from generators.executors.worker import main; main()"
+_PATIENCE = 0.2
+"""Seconds between two looks at whether to stop."""
 
 
-def run(stacks: Iterable[Stack], *, device: str, on_epoch: OnEpoch) -> Iterator[Trained]:
-    """Train stacks in order; one that raises an error is recorded and the rest goes on.
+class _Worker:
+    """A worker process and our end of its pipe."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.pipe = Connection(ours.detach())
+        command = [sys.executable, "-c", _MAIN, str(theirs.fileno())]
+        # a session of its own, so that Ctrl-C reaches us alone and we can ask it to save its state
+        self.process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self.task: Task | None = None
+        self.begin = 0.0
+
+    def give(self, task: Task, settings: TaskSettings) -> None:
+        self.task, self.begin = task, time.perf_counter()
+        with suppress(BrokenPipeError):  # it is dead: reading from it will say so
+            self.pipe.send((task, settings))
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class LocalExecutor:
+    """Trains in worker processes, each on one thread; started for each run, or kept within a `with` block.
 
     Args:
-        stacks: The stacks.
-        device: Torch device.
-        on_epoch: Called after each epoch.
+        workers: Number of processes.
 
-    Yields:
-        Each stack as it ends.
+    Raises:
+        SpecificationError: There would be no worker.
     """
-    for stack in stacks:
-        yield train(stack, device=device, on_epoch=on_epoch)
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise SpecificationError(f"a LocalExecutor has at least one worker, got {workers}")
+        self.workers = workers
+        self._pool: list[_Worker] = []
+
+    def __enter__(self) -> LocalExecutor:
+        """Start the workers."""
+        self._pool = [_Worker() for _ in range(self.workers)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the workers, whatever they do."""
+        for worker in self._pool:
+            worker.stop()
+        self._pool = []
+
+    def run(self, tasks: Sequence[Task], settings: TaskSettings, watch: Watch) -> Iterator[Trained]:
+        """Train tasks, the largest first, so that the last to end is small.
+
+        Args:
+            tasks: The tasks.
+            settings: How they are trained.
+            watch: Told how far each is, asked whether to stop.
+
+        Yields:
+            Each task as it ends.
+
+        Raises:
+            Interrupted: It was asked to stop; the state of each task in training is saved.
+        """
+        if not self._pool:
+            with self:
+                yield from _Run(self._pool, tasks, settings, watch).results()
+            return
+        try:
+            yield from _Run(self._pool, tasks, settings, watch).results()
+        finally:
+            for place, worker in enumerate(self._pool):
+                if worker.task is not None:  # the run was cut off: nobody waits for what it trains
+                    worker.stop()
+                    self._pool[place] = _Worker()
 
 
-def train(stack: Stack, *, device: str, on_epoch: OnEpoch) -> Trained:
-    """Train one stack.
+class _Run:
+    """Tasks on their way through the workers."""
 
-    Args:
-        stack: The stack.
-        device: Torch device.
-        on_epoch: Called after each epoch.
+    def __init__(
+        self, workers: list[_Worker], tasks: Sequence[Task], settings: TaskSettings, watch: Watch
+    ) -> None:
+        self._pool, self._watch = workers, watch
+        self._settings = replace(settings, sharing=max(1, min(len(workers), len(tasks))))
+        self._waiting = deque(sorted(tasks, key=_size, reverse=True))
+        self._attempts = {task.name: 0 for task in tasks}
 
-    Returns:
-        The trained stack, or its record of failure: out of memory is what torch raises most.
-    """
-    start = time.perf_counter()
-    try:
-        shard = train_models(
-            stack, device=device, on_epoch=lambda epoch, diverged: on_epoch(stack, epoch, diverged)
-        )
-    except (RuntimeError, MemoryError) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        return Trained(
-            stack, failed_shard(stack, reason, device=device), time.perf_counter() - start, failed=True
-        )
-    return Trained(stack, shard, time.perf_counter() - start, failed=False)
+    def results(self) -> Iterator[Trained]:
+        while self._hand_out():
+            if self._watch.should_stop():
+                yield from self._stop()
+                raise Interrupted
+            for worker in self._ready():
+                yield from self._receive(worker)
+
+    def _hand_out(self) -> bool:
+        """Give each idle worker a task; say whether there is anything to wait for."""
+        for worker in self._pool:
+            if worker.task is None and self._waiting:
+                task = self._waiting.popleft()
+                self._attempts[task.name] += 1
+                worker.give(task, self._settings)
+        return any(worker.task is not None for worker in self._pool)
+
+    def _ready(self) -> list[_Worker]:
+        pipes = {id(worker.pipe): worker for worker in self._pool if worker.task is not None}
+        return [
+            pipes[id(pipe)] for pipe in wait([worker.pipe for worker in pipes.values()], timeout=_PATIENCE)
+        ]
+
+    def _receive(self, worker: _Worker) -> Iterator[Trained]:
+        task = worker.task
+        assert task is not None
+        try:
+            received = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            yield from self._replace(worker, task)
+            return
+        if isinstance(received, Progress):
+            self._watch.on_progress(task, received)
+            return
+        worker.task = None
+        if isinstance(received, Trained):
+            yield received
+        elif isinstance(received, Exception):
+            raise received
+
+    def _replace(self, worker: _Worker, task: Task) -> Iterator[Trained]:
+        """Start another worker for one that died; its task is tried again, but not for ever."""
+        code = worker.process.wait()
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        self._pool[self._pool.index(worker)] = _Worker()
+        worker.pipe.close()
+        if self._attempts[task.name] < ATTEMPTS:
+            self._waiting.appendleft(task)
+            return
+        reason = f"its worker died in each of {ATTEMPTS} attempts, at last {how}"
+        yield failed(task, self._settings, reason, time.perf_counter() - worker.begin)
+
+    def _stop(self) -> Iterator[Trained]:
+        """Let every worker end its epoch and save its state; take what had been trained by then."""
+        busy = [worker for worker in self._pool if worker.task is not None]
+        for worker in busy:
+            with suppress(BrokenPipeError):
+                worker.pipe.send(STOP)
+        for worker in busy:
+            try:
+                while (received := worker.pipe.recv()) != STOP:
+                    if isinstance(received, Trained):
+                        yield received
+                worker.task = None
+            except (EOFError, ConnectionResetError):
+                continue  # it died: its last saved state stays
+
+
+def _size(task: Task) -> int:
+    return sum(stack.model_steps * stack.layout.size for stack in task.stacks)

@@ -7,11 +7,11 @@ import signal
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import zoo
 from generators import generate
+from generators.executors.inline import InlineExecutor
 from zoo.storage import JOURNAL, TEMPORARY_PREFIX
 
 KILLS = 12
@@ -35,13 +35,13 @@ def reference(recipe, tmp_path_factory):
     return root, time.perf_counter() - start
 
 
-def start_generating(recipe, root):
+def start_generating(recipe, root, **options):
     """Fork, so that torch need not be imported again; only the child returns from `generate`, to exit."""
     child = os.fork()
     if child == 0:
         code = 70
         try:
-            generate(recipe, root, device="cpu")
+            generate(recipe, root, device="cpu", **options)
             code = 0
         except KeyboardInterrupt:
             code = 3
@@ -68,18 +68,13 @@ def assert_opens(root):
     return len(opened)
 
 
-def assert_equal_zoos(one, other):
-    for name in ("models", "checkpoints", "cells"):
-        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
-    for layout in other.layouts:
-        np.testing.assert_allclose(one.weights(layout), other.weights(layout), atol=1e-6, rtol=0)
-
-
 def leftovers(root):
     return list(root.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
-def test_kills_at_random_moments_lose_at_most_the_stack_in_flight(recipe, reference, tmp_path):
+def test_kills_at_random_moments_lose_at_most_the_stack_in_flight(
+    recipe, reference, tmp_path, assert_equal_zoos
+):
     finished, seconds = reference
     moments, root, seen = random.Random(0), tmp_path / "zoo", [0]
     cut_off = 0
@@ -100,7 +95,7 @@ def test_kills_at_random_moments_lose_at_most_the_stack_in_flight(recipe, refere
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_kill_of_a_fresh_run_resumes_to_the_same_end(recipe, reference, tmp_path, seed):
+def test_a_kill_of_a_fresh_run_resumes_to_the_same_end(recipe, reference, tmp_path, seed, assert_equal_zoos):
     finished, seconds = reference
     root = tmp_path / "zoo"
     stop(start_generating(recipe, root), random.Random(seed).uniform(0.1, 0.9) * seconds, signal.SIGKILL)
@@ -123,10 +118,53 @@ def test_an_interrupt_keeps_the_finished_stacks(recipe, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 1, 0.5, 0.999])
-def test_a_journal_cut_at_any_byte_opens_and_resumes(recipe, reference, tmp_path, keep):
+def test_a_journal_cut_at_any_byte_opens_and_resumes(recipe, reference, tmp_path, keep, assert_equal_zoos):
     finished, _ = reference
     root = shutil.copytree(finished, tmp_path / "zoo")
     whole = (root / JOURNAL).read_bytes()
     (root / JOURNAL).write_bytes(whole[: keep if keep == 1 else int(keep * len(whole))])
     assert_opens(root)
     assert_equal_zoos(generate(recipe, root, device="cpu"), zoo.open(finished))
+
+
+# kills amid a stack, the state of its training saved after each epoch
+
+
+@pytest.fixture(scope="module")
+def long_recipe(tiny_recipe):
+    """Two stacks of eight models, of which some diverge, fork, or end early."""
+    axes = {
+        "load": {"architecture.width": [2, 3]},
+        "temperature": {"training.learning_rate": [0.05, 1e38], "training.epochs": [6, 12]},
+    }
+    return tiny_recipe(axes=axes, training={"batch_size": 200}, fork={"epoch": 4}, checkpoints=[1, 5])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_amid_a_stack_change_no_bit_of_it(
+    long_recipe, tmp_path, saving_often, seed, assert_equal_zoos, engine
+):
+    begin = time.perf_counter()
+    reference = engine.generate(long_recipe, tmp_path / "reference")
+    seconds, moments, root = time.perf_counter() - begin, random.Random(seed), tmp_path / "zoo"
+    seen = 0
+    for _ in range(5):
+        child = start_generating(long_recipe, root, executor=InlineExecutor())
+        deadline = time.monotonic() + 30
+        while not any(root.glob("state/[!.]*.state")) and time.monotonic() < deadline:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                pytest.fail("it came to its end without a kill")
+            time.sleep(0.002)
+        assert stop(child, moments.uniform(0, 0.05) * seconds, signal.SIGKILL) == -signal.SIGKILL
+        seen += any(root.glob("state/[!.]*.state"))
+        zoo.open(root)
+        assert [fault for fault in zoo.verify(root) if fault.file.endswith(".state")] == []
+        if len(list(root.glob("weights/*.h5"))) == 2:
+            break
+    resumed = engine.generate(long_recipe, root)
+    assert seen > 0
+    assert leftovers(root) == []
+    assert not (root / "state").exists()
+    assert_equal_zoos(resumed, reference)
+    for layout in reference.layouts:
+        np.testing.assert_array_equal(resumed.weights(layout), reference.weights(layout))

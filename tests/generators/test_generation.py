@@ -6,29 +6,19 @@ import shutil
 import signal
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import generators
 import zoo
 from generators import dry_run, generate
-from generators.executors import local
+from generators.executors import base
 from generators.grid import plan
 from zoo.assembly import read_manifest
 from zoo.errors import FormatError, IntegrityError, SpecificationError, StorageError, UnknownNameError
 from zoo.storage import JOURNAL, TEMPORARY_PREFIX, writer_lock
 
-TABLES = ("models", "checkpoints", "layers", "pairs", "cells")
-
 # Python 3.12 warns of forks beside threads; the children here start no work on those of the parent
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-
-
-def assert_equal_zoos(one, other):
-    for name in TABLES:
-        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
-    for layout in one.layouts:
-        np.testing.assert_allclose(one.weights(layout), other.weights(layout), atol=1e-6, rtol=0)
 
 
 def temporaries(root):
@@ -50,13 +40,13 @@ def in_child(work):
 # the same again
 
 
-def test_the_same_seeds_give_the_same_zoo(tiny_recipe, tiny_zoo, tmp_path):
+def test_the_same_seeds_give_the_same_zoo(tiny_recipe, tiny_zoo, tmp_path, assert_equal_zoos):
     again = generate(tiny_recipe(), tmp_path / "again", device="cpu")
     assert_equal_zoos(again, zoo.open(tiny_zoo))
 
 
 def test_a_second_call_trains_nothing(tiny_recipe, zoo_copy, monkeypatch):
-    monkeypatch.setattr(local, "train", lambda *_args, **_kwargs: pytest.fail("trained again"))
+    monkeypatch.setattr(base, "train_task", lambda *_args, **_kwargs: pytest.fail("trained again"))
     before = (zoo_copy / JOURNAL).read_bytes()
     assert len(generate(tiny_recipe(), zoo_copy, device="cpu")) == 24
     assert (zoo_copy / JOURNAL).read_bytes() == before
@@ -110,14 +100,14 @@ def test_a_diverged_run_is_a_row_with_a_reason_and_finite_checkpoints(tiny_recip
 
 
 def fail_for_width_two(monkeypatch):
-    real = local.train_models
+    real = base.train_task
 
-    def train_models(stack, **settings):
-        if stack.models[0].values["width"] == 2:
+    def train_task(task, settings, hooks):
+        if task.models[0].values["width"] == 2:
             raise RuntimeError("CUDA out of memory\nand much more")
-        return real(stack, **settings)
+        return real(task, settings, hooks)
 
-    monkeypatch.setattr(local, "train_models", train_models)
+    monkeypatch.setattr(base, "train_task", train_task)
 
 
 @pytest.fixture
@@ -138,11 +128,13 @@ def test_a_stack_that_raises_is_recorded_and_the_rest_goes_on(half_failed):
     assert made.checkpoints.merge(made.models, on="model_id")["width"].unique().tolist() == [3]
 
 
-def test_a_failed_stack_is_trained_by_the_next_run(half_failed, tiny_recipe, tiny_zoo):
+def test_a_failed_stack_is_trained_by_the_next_run(half_failed, tiny_recipe, tiny_zoo, assert_equal_zoos):
     assert_equal_zoos(generate(tiny_recipe(), half_failed, device="cpu"), zoo.open(tiny_zoo))
 
 
-def test_a_retry_that_was_cut_off_before_its_commit_opens_and_resumes(half_failed, tiny_recipe, tiny_zoo):
+def test_a_retry_that_was_cut_off_before_its_commit_opens_and_resumes(
+    half_failed, tiny_recipe, tiny_zoo, assert_equal_zoos
+):
     stack = plan(tiny_recipe())[0]
     shutil.copy(tiny_zoo / stack.shard, half_failed / stack.shard)
     raw = json.loads((half_failed / "manifest.json").read_text())
@@ -152,7 +144,7 @@ def test_a_retry_that_was_cut_off_before_its_commit_opens_and_resumes(half_faile
     assert_equal_zoos(generate(tiny_recipe(), half_failed, device="cpu"), zoo.open(tiny_zoo))
 
 
-def test_a_lost_shard_is_made_anew(zoo_copy, tiny_recipe, tiny_zoo):
+def test_a_lost_shard_is_made_anew(zoo_copy, tiny_recipe, tiny_zoo, assert_equal_zoos):
     (zoo_copy / plan(tiny_recipe())[1].shard).unlink()
     assert_equal_zoos(generate(tiny_recipe(), zoo_copy, device="cpu"), zoo.open(tiny_zoo))
 
@@ -200,7 +192,7 @@ def test_an_unknown_device_is_refused_before_a_folder_is_made(tiny_recipe, tmp_p
 
 
 def test_an_unknown_executor_is_refused(tiny_recipe, tmp_path):
-    with pytest.raises(SpecificationError, match=r"unknown executor 'slurm'; this version has 'local'"):
+    with pytest.raises(SpecificationError, match=r"unknown executor 'slurm'; choose 'local' or 'ray'"):
         generate.__wrapped__(  # without the checks of types that only the tests switch on
             tiny_recipe(), tmp_path / "zoo", executor="slurm"
         )

@@ -35,26 +35,92 @@ def test_axes_know_their_kind_and_type(tiny_recipe):
     ]
 
 
-def test_a_stack_shares_layout_batch_size_and_epochs(tiny_recipe):
+def test_axes_of_another_kind_follow_and_have_names_of_their_own(tiny_recipe):
+    axes = {
+        "load": {"architecture.width": [2]},
+        "temperature": {"training.learning_rate": [0.1]},
+        "other": {"fork.epoch": [0, 1], "fork.learning_rate": [1], "fork.trunk_seed": [4]},
+    }
+    found = [(a.name, a.field, a.kind, a.dtype) for a in recipe_axes(tiny_recipe(axes=axes))][2:]
+    assert found == [
+        ("fork_epoch", "fork.epoch", "other", "int64"),
+        ("fork_learning_rate", "fork.learning_rate", "other", "float64"),
+        ("fork_trunk_seed", "fork.trunk_seed", "other", "int64"),
+    ]
+    model = next(expand(tiny_recipe(axes=axes)))
+    assert model.model_id.startswith(
+        "width2-learning_rate0.1-fork_epoch0-fork_learning_rate1-fork_trunk_seed4-"
+    )
+
+
+def test_pairs_of_seeds_reach_their_streams(tiny_recipe):
+    recipe = tiny_recipe(seeds=[3, {"init": 1, "order": 2}])
+    seeds = [(m.seed, m.spec.seeds.init_seed, m.spec.seeds.order_seed) for m in list(expand(recipe))[:2]]
+    assert seeds == [(0, 3, 3), (1, 1, 2)]
+
+
+def test_seeds_of_a_fork_draw_the_branch_and_the_trunk_has_its_own(tiny_recipe):
+    recipe = tiny_recipe(seeds=[3, 4], fork={"epoch": 1, "trunk_seed": 9})
+    seeds = [m.spec.seeds for m in list(expand(recipe))[:2]]
+    assert [(s.init_seed, s.order_seed, s.fork_seed) for s in seeds] == [(9, 9, 3), (9, 9, 4)]
+
+
+def test_a_stack_shares_layout_and_batch_size_and_holds_all_epochs(tiny_recipe):
     axes = {
         "load": {"architecture.width": [2, 3]},
         "temperature": {"training.batch_size": [32, 64], "training.epochs": [2, 3]},
     }
     training = {"batch_size": 1, "epochs": 1, "learning_rate": 0.1}
     stacks = plan(tiny_recipe(axes=axes, training=training))
-    assert len(stacks) == 8
+    assert len(stacks) == 4
     for stack in stacks:
-        assert (
-            len(
-                {
-                    (m.spec.training.batch_size, m.spec.training.epochs, m.values["width"])
-                    for m in stack.models
-                }
-            )
-            == 1
-        )
-        assert stack.checkpoints == tuple(sorted({0, 1, stack.models[0].spec.training.epochs}))
-    assert len({stack.shard for stack in stacks}) == 8
+        shared = {(m.spec.training.batch_size, m.values["width"]) for m in stack.models}
+        assert len(shared) == 1
+        assert [m.spec.training.epochs for m in stack.models] == [2, 2, 3, 3]
+        assert [m.checkpoints for m in stack.models] == [(0, 1, 2), (0, 1, 2), (0, 1, 3), (0, 1, 3)]
+        assert stack.n_checkpoints == 12
+        assert stack.n_bytes == 4 * 12 * stack.layout.size
+    assert len({stack.shard for stack in stacks}) == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("dataset.fraction", [0.5, 1.0]),
+        ("training.optimizer", ["sgd", "adam"]),
+        ("training.precision", ["float32", "bfloat16"]),
+        ("architecture.activation", ["relu", "tanh"]),
+    ],
+)
+def test_what_cannot_be_stepped_together_is_a_stack_of_its_own(tiny_recipe, field, values):
+    axes = {"load": {"architecture.width": [2]}, "temperature": {field: values}}
+    stacks = plan(tiny_recipe(axes=axes, training={"learning_rate": 0.1}))
+    assert [{m.values[field.rpartition(".")[2]] for m in stack.models} for stack in stacks] == [
+        {value} for value in values
+    ]
+    assert len({stack.shard for stack in stacks}) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("dataset.label_noise", [0.0, 0.5]),
+        ("training.schedule", ["constant", "one-cycle"]),
+        ("training.init_scale", [0.5, 1.0]),
+        ("training.gradient_clip", [1, 2]),
+        ("training.loss_bound", [5.0, 6.0]),
+    ],
+)
+def test_what_networks_may_differ_in_is_one_stack(tiny_recipe, field, values):
+    axes = {"load": {"architecture.width": [2]}, "temperature": {field: values}}
+    (stack,) = plan(tiny_recipe(axes=axes, training={"learning_rate": 0.1}))
+    assert [m.values[field.rpartition(".")[2]] for m in stack.models] == [values[0]] * 2 + [values[1]] * 2
+
+
+def test_work_is_counted_in_items_that_are_seen(tiny_recipe):
+    recipe = tiny_recipe(widths=[2], dataset={"name": "digits", "fraction": 0.25}, training={"epochs": 3})
+    (stack,) = plan(recipe)
+    assert (stack.items, stack.steps_per_epoch, stack.model_epochs, stack.model_steps) == (250, 4, 12, 48)
 
 
 def test_shards_are_numbered_within_their_layout(tiny_recipe):

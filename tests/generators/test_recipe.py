@@ -1,7 +1,7 @@
 import pytest
 
 import generators
-from generators import list_recipes, load_recipe
+from generators import Recipe, list_recipes, load_recipe
 from generators.grid import expand
 from zoo.errors import SpecificationError, UnknownNameError
 
@@ -53,23 +53,28 @@ FAULTS = [
     ("description: A toy.\n", "", "description: Field required"),
     ("seeds: [0, 1]", "seeds: []", "seeds: Tuple should have at least 1 item"),
     ("seeds: [0, 1]", "seeds: [0, 0]", r"a seed stands twice in \[0, 0\]"),
-    ("seeds: [0, 1]", "seeds: [-1]", "seeds.0: Input should be greater than or equal to 0"),
+    ("seeds: [0, 1]", "seeds: [-1]", r"seeds.0.number: Input should be greater than or equal to 0"),
     ("[2, 3]", "[]", "axis 'architecture.width' is empty; give at least one value"),
     ("[2, 3]", "[2, 2]", r"axis 'architecture.width' has a value twice: \[2, 2\]"),
     ("{architecture.width: [2, 3]}", "{}", "axes.load: Dictionary should have at least 1 item"),
     (
         "architecture.width",
         "width",
-        "axis 'width': expected dataset.<key>, architecture.<key> or training.<key>",
+        "axis 'width': expected one of dataset.<key>, architecture.<key>, training.<key>, fork.<key>, "
+        "parent.<key>",
     ),
-    ("architecture.width", "seeds.init_seed", "axis 'seeds.init_seed': expected dataset.<key>"),
+    ("architecture.width", "seeds.init_seed", "axis 'seeds.init_seed': expected one of dataset.<key>"),
     (
         "architecture.width",
         "architecture.seed",
         r"axes become columns \['seed', 'learning_rate'\]; they must differ",
     ),
     ("architecture.width", "architecture.learning_rate", "axes become columns .* they must differ"),
-    ("architecture.width: [2, 3]", "training.learning_rate: [1]", "they must differ|not both"),
+    (
+        "architecture.width: [2, 3]",
+        "training.learning_rate: [1]",
+        "training.learning_rate is an axis of one kind, such as load or temperature, not of two",
+    ),
     ("[2, 3]", "[0]", "architecture 'mlp':\n  width: Input should be greater than or equal to 1, got 0"),
     ("[2, 3]", "[2, wide]", "width: Input should be a valid integer"),
     ("1e-2", "-0.1", "training.learning_rate: Input should be greater than 0, got -0.1"),
@@ -84,6 +89,73 @@ FAULTS = [
     ("name: toy", "name: [toy", "is not valid YAML"),
     ("name: toy", "name: toy\nname: toy2", "is not valid YAML: the key name stands twice"),
     ("name: toy", "name: &a toy\nlicence: *a", r"is not valid YAML: a recipe has no aliases"),
+    ("seeds: [0, 1]", "seeds: [{init: 1}]", "seeds.0.pair.order: Field required"),
+    ("seeds: [0, 1]", "seeds: [{init: 1, order: -1}]", "seeds.0.pair.order: Input should be greater than"),
+    ("seeds: [0, 1]", "seeds: [{init: yes, order: 1}]", "expected a number, got a boolean"),
+    ("seeds: [0, 1]", "seeds: [{init: 1, order: 2, fork: 3}]", "seeds.0.pair.fork: Extra inputs"),
+    ("seeds: [0, 1]", "seeds: [1, {init: 1, order: 1}]", "a seed stands twice in"),
+    ("seeds: [0, 1]", "seeds: [{init: 1, order: 2}, {init: 1, order: 2}]", "a seed stands twice in"),
+    (
+        "seeds: [0, 1]",
+        "seeds: [{init: 1, order: 2}]\nfork: {epoch: 1}",
+        "in a recipe with a fork a seed is one number: it draws the order after the fork",
+    ),
+    ("seeds: [0, 1]", "seeds: [0]\nfork: {trunk_seed: 1}", "fork.epoch: Field required"),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0]\nfork: {epoch: 1, trunk_seed: -1}",
+        "seeds.init_seed: Input should be greater",
+    ),
+    ("seeds: [0, 1]", "seeds: [0]\nfork: {epoch: 1, width: 3}", "fork.width: Extra inputs are not permitted"),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0]\nfork: {epoch: yes}",
+        "fork.epoch is a boolean, expected a number or a text",
+    ),
+    ("seeds: [0, 1]", "seeds: [0]\nfork: {epoch: 2}", "fork.epoch 2 must be below training.epochs 2"),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0]\nfork: {epoch: 1, momentum: 1.0}",
+        "fork.momentum: Input should be less than 1",
+    ),
+    (
+        "epochs: 2}",
+        "epochs: 2, optimizer: nesterov, momentum: 0.9}\nfork: {epoch: 1, momentum: 0}",
+        "after the fork: Value error, nesterov needs a momentum above 0",
+    ),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0]\nparent: {zoo: nowhere}",
+        r"a parent has a zoo and a checkpoint, got \['zoo'\]",
+    ),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0]\nparent: {zoo: nowhere, checkpoint: a, epoch: 1}",
+        r"a parent has a zoo and a checkpoint, got \['checkpoint', 'epoch', 'zoo'\]; such as parent: ",
+    ),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0]\nparent: {zoo: nowhere, checkpoint: a}",
+        "unknown zoo 'nowhere'",
+    ),
+    (
+        "architecture.width",
+        "parent.zoo",
+        "axis 'parent.zoo': a recipe has one parent zoo; take parent.checkpoint as axis",
+    ),
+    (
+        "training.learning_rate: [1e-2, 0.1]}",
+        "training.learning_rate: [0.1]}\n  other: {architecture.width: [4]}",
+        "architecture.width is an axis of one kind, such as load or temperature, not of two",
+    ),
+    (
+        "training.learning_rate: [1e-2",
+        "training.train_seconds: [1e-2",
+        "axes become columns .* they must differ",
+    ),
+    ("epochs: 2}", "epochs: 2, warmup_epochs: 2}", "warmup_epochs 2 must be below epochs 2"),
+    ("epochs: 2}", "epochs: 2, schedule: step}", "decay_epochs and the schedule 'step' need each other"),
+    ("{name: digits}", "{name: digits, fraction: 0}", "dataset.fraction: Input should be greater than 0"),
     (
         "name: toy",
         "name: !!python/object/apply:os.getcwd []",
@@ -108,9 +180,41 @@ def test_what_is_no_recipe_at_all_is_refused(load, text):
 
 def test_an_axis_is_load_or_temperature_not_both(load):
     with pytest.raises(
-        SpecificationError, match=r"architecture.width is a load axis or a temperature axis, not both"
+        SpecificationError,
+        match=r"architecture.width is an axis of one kind, such as load or temperature, not of two",
     ):
         load("training.learning_rate: [1e-2, 0.1]", "architecture.width: [4]")
+
+
+def test_new_parts_at_their_defaults_do_not_change_the_hash(load):
+    recipe = load()
+    assert "fork" not in recipe.model_dump()
+    assert recipe.hash == load("seeds: [0, 1]", "seeds: [0, 1]\nfork: {}\nparent: {}").hash
+    assert recipe.hash != load("seeds: [0, 1]", "seeds: [0, 1]\nfork: {epoch: 1}").hash
+    assert recipe.hash != load("seeds: [0, 1]", "seeds: [0, {init: 1, order: 0}]").hash
+    other = load("[1e-2, 0.1]}", "[1e-2, 0.1]}\n  other: {fork.epoch: [1]}")
+    assert recipe.hash != other.hash
+
+
+def test_the_hash_of_the_demo_is_pinned():
+    pinned = "fa2bc1a369273848674667878aadee9b58a0ce7bb6c72800f9add19f9e1403c7"
+    assert load_recipe("digits-mlp-demo").hash == pinned
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"seeds": [1, {"init": 0, "order": 2}]},
+        {"fork": {"epoch": 1, "learning_rate": 0.01}},
+        {"parent": {"zoo": "x", "checkpoint": "a@1"}},
+    ],
+)
+def test_a_recipe_reads_back_from_its_own_json(tiny_recipe, changes):
+    recipe = tiny_recipe(**changes)
+    again = Recipe.model_validate_json(recipe.model_dump_json())
+    assert again == recipe
+    assert again.hash == recipe.hash
 
 
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path):

@@ -358,7 +358,9 @@ def test_forks_and_parents_that_are_not_whole_are_refused(changes, message):
 
 def test_a_fork_is_refused_where_its_branch_could_not_be_trained():
     raw = {**model(optimizer="nesterov", momentum=0.9).model_dump(), **FORKED}
-    with pytest.raises(ValidationError, match=r"after the fork: Value error, nesterov needs a momentum above 0"):
+    with pytest.raises(
+        ValidationError, match=r"after the fork: Value error, nesterov needs a momentum above 0"
+    ):
         ModelSpecification.model_validate({**raw, "fork": {"epoch": 1, "momentum": 0.0}})
 
 

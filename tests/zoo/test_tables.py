@@ -77,8 +77,8 @@ def read_parquet_of(frame, columns, path):
 
 
 def test_an_optional_column_that_is_there_has_its_type(path):
+    wrong = Column(name="count", dtype="int64", description="a count")
     with pytest.raises(FormatError, match=r"column count: expected int64, got int32"):
-        wrong = Column(name="count", dtype="int64", description="a count")
         read_parquet(path, [*COLUMNS[:1], wrong], optional=[wrong])
 
 

@@ -44,6 +44,22 @@ def _options(architecture: ArchitectureSpecification) -> ArchitectureOptions:
         raise SpecificationError(f"architecture {architecture.name!r}:\n{describe(error)}") from None
 
 
+def options(architecture: ArchitectureSpecification) -> ArchitectureOptions:
+    """Give an architecture's options with every default, those too that a specification leaves out.
+
+    Args:
+        architecture: Name and options.
+
+    Returns:
+        The options, each with its own type.
+
+    Raises:
+        UnknownNameError: No architecture has this name.
+        SpecificationError: An option is unknown or out of range.
+    """
+    return _options(architecture)
+
+
 def resolve(architecture: ArchitectureSpecification) -> ArchitectureSpecification:
     """Check an architecture's options and write out its defaults.
 

@@ -1,0 +1,125 @@
+"""What training costs in operations and memory, from one small pass of the real network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from generators.grid import Stack
+from zoo import architectures, datasets
+from zoo.spec import ArchitectureSpecification
+from zoo.training import optimizers
+
+_PROBE_ITEMS = 4
+GATHERED_BYTES = 64 << 20
+"""Most that the batches of an epoch take beside the data, for all rows together."""
+
+
+@dataclass(frozen=True)
+class ItemCost:
+    """What one training item costs one network.
+
+    Attributes:
+        flops: Floating-point operations of forward and backward pass.
+        bytes: What the forward pass keeps for the backward pass, float32.
+    """
+
+    flops: float
+    bytes: float
+
+
+@lru_cache(maxsize=1024)
+def _item_cost(architecture_json: str, dataset: str) -> ItemCost:
+    architecture = ArchitectureSpecification.model_validate_json(architecture_json)
+    shape = datasets.shape(dataset)
+    counter = FlopCounterMode(display=False)
+    with torch.device("meta"):  # shapes alone: a network that no memory holds is measured too
+        module = architectures.build(architecture, shape).train()
+        own = {tensor.untyped_storage()._cdata for tensor in module.state_dict().values()}
+        kept: dict[int, Tensor] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage()._cdata] = tensor
+            return tensor
+
+        with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            module(torch.zeros(_PROBE_ITEMS, *shape.inputs)).sum().backward()
+    saved = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+    return ItemCost(counter.get_total_flops() / _PROBE_ITEMS, saved / _PROBE_ITEMS)
+
+
+def item_cost(stack: Stack) -> ItemCost:
+    """Measure what one item costs one network of a stack.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        Its cost.
+    """
+    spec = stack.models[0].spec
+    return _item_cost(spec.architecture.model_dump_json(), spec.dataset.name)
+
+
+def flops_per_epoch(stack: Stack) -> float:
+    """Estimate the floating-point operations of one network of a stack in one epoch.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        Those of forward and backward pass over its items, as often as its optimiser asks for gradients.
+    """
+    rule = optimizers.get(stack.models[0].spec.training.optimizer)
+    return item_cost(stack).flops * stack.items * rule.gradients_per_step
+
+
+def row_bytes(stack: Stack) -> int:
+    """Estimate the memory of one network of a stack while its step is taken.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        Weights, gradient and slots, three passing copies of them, activations and their gradients.
+    """
+    training = stack.models[0].spec.training
+    copies = 5 + len(optimizers.get(training.optimizer).slots)
+    return int(4 * copies * stack.layout.size + 2 * training.batch_size * item_cost(stack).bytes)
+
+
+def resting_bytes(stack: Stack) -> int:
+    """Estimate the memory of a stack beside the step: data, targets, order, batches, checkpoints.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        Bytes.
+    """
+    data = datasets.load(stack.models[0].spec.dataset.name).train
+    rows, items = len(stack.models), stack.items
+    slots = len(optimizers.get(stack.models[0].spec.training.optimizer).slots)
+    targets = 8 * rows * (len(data) + 2 * items)
+    gathered = min(GATHERED_BYTES, rows * items * data.x[0].nbytes)
+    # each checkpoint stands in the record, in the matrix of the shard and in the image of its file
+    return int(
+        data.x.nbytes + targets + gathered + 4 * rows * (1 + slots) * stack.layout.size + 3 * stack.n_bytes
+    )
+
+
+def stack_bytes(stack: Stack, chunk: int) -> int:
+    """Estimate the memory of a stack in training.
+
+    Args:
+        stack: The stack.
+        chunk: Networks that a step takes at once.
+
+    Returns:
+        Bytes beside those of the process itself.
+    """
+    return resting_bytes(stack) + min(chunk, len(stack.models)) * row_bytes(stack)

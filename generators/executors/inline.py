@@ -1,0 +1,30 @@
+"""Train tasks one after another in this process: small work, and a GPU, which one process fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from generators.engine import Hooks, Task, TaskSettings
+from generators.executors.base import Trained, Watch, train
+
+
+class InlineExecutor:
+    """Trains in this process."""
+
+    def run(self, tasks: Sequence[Task], settings: TaskSettings, watch: Watch) -> Iterator[Trained]:
+        """Train tasks in order.
+
+        Args:
+            tasks: The tasks.
+            settings: How they are trained.
+            watch: Told how far each is, asked whether to stop.
+
+        Yields:
+            Each task as it ends.
+
+        Raises:
+            Interrupted: It was asked to stop; the state of the task in training is saved.
+        """
+        for task in tasks:
+            yield train(task, settings, Hooks(partial(watch.on_progress, task), watch.should_stop))
