@@ -1,4 +1,4 @@
-"""Measure speed against plain loops and files, side by side on this machine; prints a Markdown table."""
+"""Measure speed and memory against plain peers, side by side on this machine; prints Markdown tables."""
 
 from __future__ import annotations
 
@@ -15,54 +15,100 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file runs from anywhere
 
-from benchmarks import reading, training
+from benchmarks import engine, gpu, memory, ray_workers, reading, training
+from benchmarks.pool import Pool
 
 EPOCHS = 3
 TRAINED_EACH = 4
 TOLERANCE = 1e-4
+WORKERS = 2
+
+
+def engine_lines(*, quick: bool) -> list[engine.Line]:
+    """Measure what the engine must reach.
+
+    Args:
+        quick: Whether fewer pairs will do.
+
+    Returns:
+        Lines of the table.
+    """
+    pairs, wanted = (2, 0.1) if quick else (5, 0.3)
+    with Pool(WORKERS) as pool:
+        lines = engine.family_lines(pool, pairs=pairs, wanted=wanted)
+        lines += engine.auto_lines(pool, pairs=pairs, wanted=wanted)
+    return [*lines, ray_line(quick=quick), *memory_lines(quick=quick)]
+
+
+def ray_line(*, quick: bool) -> engine.Line:
+    """Compare two Ray workers with one.
+
+    Args:
+        quick: Whether fewer pairs will do.
+
+    Returns:
+        A line of the table.
+    """
+    work = "2 Ray workers against 1, strategy loop"
+    if not ray_workers.installed():
+        return engine.Line(work, "1.6x", "ray is not installed", None)
+    found = ray_workers.compare_workers(pairs=2 if quick else 5, epochs=2 if quick else 5)
+    seconds = [f"{statistics.median(side):.1f}" for side in (found.ours, found.peer)]
+    return engine.ratio_line(work, 1.6, found, f"{seconds[0]} s against {seconds[1]} s, 8 equal tasks")
+
+
+def memory_lines(*, quick: bool) -> list[engine.Line]:
+    """Compare the peak memory of runs with their estimates.
+
+    Args:
+        quick: Whether the first recipe will not be run.
+
+    Returns:
+        Lines of the table.
+    """
+    lines = []
+    for title, recipe in list(memory.recipes().items())[quick:]:
+        promised, peak = memory.measure(recipe)
+        how = f"{peak / 1e6:,.0f} MB, promised {promised / 1e6:,.0f}; {memory.describe(recipe)}"
+        met = peak <= 1.2 * promised
+        lines.append(
+            engine.Line(f"Peak memory, {title}", "at most 1.2x", f"{peak / promised:.2f}x", met, how)
+        )
+    return lines
 
 
 def training_rows(*, pairs: int) -> list[str]:
-    """Compare training, on all threads and on one.
+    """Compare training of the demo grid.
 
     Args:
-        pairs: Pairs of each row.
+        pairs: Pairs.
 
     Returns:
         Rows of the table.
     """
     stacks = training.demo_stacks(epochs=EPOCHS)
     models = sum(len(stack.models) for stack in stacks)
-    rows, threads = [], torch.get_num_threads()
-    for count in sorted({threads, 1}, reverse=True):
-        torch.set_num_threads(count)
-        cells = training.benchmark(stacks, pairs=pairs, each=TRAINED_EACH).describe()
-        rows.append(
-            _row(f"Train the demo grid, {models} models, {EPOCHS} epochs, threads: {count}", cells, pairs)
-        )
-    torch.set_num_threads(threads)
-    return rows
+    cells = training.benchmark(stacks, pairs=pairs, each=TRAINED_EACH, workers=WORKERS).describe()
+    return [_row(f"Train the demo grid, {models} models, {EPOCHS} epochs, {WORKERS} workers", cells, pairs)]
 
 
 def agreement() -> str:
     """Check that stacked and plain training end at the same weights.
 
     Returns:
-        One sentence.
+        Sentences.
 
     Raises:
         RuntimeError: They do not, in double precision.
     """
+    exact = engine.agreement(epochs=EPOCHS, tolerance=TOLERANCE)
     drawn = training.sample(training.demo_stacks(epochs=EPOCHS), each=TRAINED_EACH, seed=0)
-    exact = training.differences(drawn, dtype=torch.float64)
-    if not max(exact) <= TOLERANCE:
-        raise RuntimeError(f"stacked and plain training ended {max(exact):.2g} apart, expected {TOLERANCE:g}")
-    rounded = training.differences(drawn, dtype=torch.float32)
+    rounded = training.differences(drawn)
     close = [found for found in rounded if found <= TOLERANCE]
     return (
-        f"Same result: of {len(drawn)} models, {TRAINED_EACH} of each width, all end within {max(exact):.1g} "
-        f"of the plain loop in float64, and {len(close)} within {TOLERANCE:g} in float32 (median "
-        f"{statistics.median(rounded):.1g}); any others train so hot that they amplify float32 rounding."
+        f"{exact} Of {len(drawn)} models of the demo grid, {TRAINED_EACH} of each width, {len(close)} end "
+        f"within {TOLERANCE:g} in float32 too (median {statistics.median(rounded):.1g}); any others train so "
+        "hot that they amplify float32 rounding."
     )
 
 
@@ -96,7 +142,7 @@ def _row(name: str, cells: tuple[str, ...], pairs: int) -> str:
     return "| " + " | ".join([name, *cells, str(pairs)]) + " |"
 
 
-def device() -> str:
+def machine() -> str:
     """Describe the machine.
 
     Returns:
@@ -109,12 +155,16 @@ def device() -> str:
     return (
         f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
         f"torch {torch.__version__} with {torch.get_num_threads()} threads, {datetime.now(UTC):%Y-%m-%d}; "
-        f"other work on the machine: load average {os.getloadavg()[0]:.1f}."
+        f"{_load()} at the start."
     )
 
 
+def _load() -> str:
+    return f"other work on the machine: load average {os.getloadavg()[0]:.1f}"
+
+
 def report(*, quick: bool) -> str:
-    """Run everything.
+    """Run everything on the CPU.
 
     Args:
         quick: Whether fewer pairs will do.
@@ -122,29 +172,43 @@ def report(*, quick: bool) -> str:
     Returns:
         Markdown.
     """
-    pairs = 2 if quick else 7
-    where = device()
-    rows = [*training_rows(pairs=pairs), *reading_rows(pairs=2 if quick else 25)]
+    where = machine()
+    others = [*training_rows(pairs=2 if quick else 7), *reading_rows(pairs=2 if quick else 25)]
     lines = [
-        where,
-        "",
+        *(where, "", *engine.HEAD, *(line.row() for line in engine_lines(quick=quick)), ""),
         "| what | phasezoo, median | peer, median | faster, median | range | runs |",
         "| --- | ---: | ---: | ---: | --- | ---: |",
-        *rows,
-        "",
-        agreement(),
-        "",
+        *(*others, "", agreement(), ""),
     ]
     return "\n".join(lines)
+
+
+def gpu_report(device: str, *, quick: bool) -> str:
+    """Run what there is for a GPU.
+
+    Args:
+        device: A CUDA device.
+        quick: Whether fewer pairs will do.
+
+    Returns:
+        Markdown.
+    """
+    pairs, wanted = (2, 0.1) if quick else (5, 0.3)
+    name = f"{torch.cuda.get_device_name(device)}, a stack of {gpu.MODELS} networks; {machine()}"
+    rows = gpu.rows(device, pairs=pairs, wanted=wanted)
+    same = engine.agreement(epochs=EPOCHS, tolerance=TOLERANCE, device=device)
+    return "\n".join([name, "", *gpu.HEAD, *rows, "", same, ""])
 
 
 def main() -> None:
     """Read the command line, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two runs of everything: a look, no measurement")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to this file too")
+    parser.add_argument("--device", default="cpu", help="cpu (default), or cuda to measure the GPU instead")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables to this file too")
     chosen = parser.parse_args()
-    text = report(quick=chosen.quick)
+    on_gpu = torch.device(chosen.device).type == "cuda"
+    text = gpu_report(chosen.device, quick=chosen.quick) if on_gpu else report(quick=chosen.quick)
     print(text)
     if chosen.out:
         chosen.out.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The demo grid, trained in stacks against one model at a time."""
+"""The demo grid, trained by two workers of the engine against one model at a time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import random
 import torch
 from torch import nn
 
-from benchmarks.paired import Comparison, seconds
-from generators import Recipe, load_recipe
-from generators.engine.stacked import initial_weights, train_models
+from benchmarks.paired import Comparison, compare, seconds
+from generators import LocalExecutor, Recipe, load_recipe
+from generators.engine import Task, TaskSettings, train_task
+from generators.engine.task import Hooks
+from generators.executors import Watch
 from generators.grid import PlannedModel, Stack, plan
 from zoo import architectures, datasets
-from zoo.training import StackData, stream, train_stack
+from zoo.training import stream
 
 
 def demo_stacks(*, epochs: int) -> list[Stack]:
@@ -45,32 +47,32 @@ def sample(stacks: list[Stack], *, each: int, seed: int) -> list[tuple[Stack, in
     return [(stack, place) for stack in stacks for place in draw.sample(range(len(stack.models)), each)]
 
 
-def train_stacked(stacks: list[Stack]) -> None:
+def train_stacked(executor: LocalExecutor, stacks: list[Stack]) -> None:
     """Train stacks as `phasezoo generate` does.
 
     Args:
+        executor: Its workers, already started.
         stacks: What to train.
     """
-    for stack in stacks:
-        train_models(stack, device="cpu", on_epoch=lambda _epoch, _diverged: None)
+    tasks = [Task((stack,), {}) for stack in stacks]
+    if any(trained.failed for trained in executor.run(tasks, TaskSettings(), Watch())):
+        raise RuntimeError("a stack of the benchmark could not be trained")
 
 
-def train_one(model: PlannedModel, *, dtype: torch.dtype = torch.float32) -> nn.Module:
+def train_one(model: PlannedModel) -> nn.Module:
     """Train one model by `torch.optim.SGD`, from its own initial weights, in its own data order.
 
     Args:
         model: The model.
-        dtype: Precision of all arithmetic.
 
     Returns:
         The trained network.
     """
     spec, settings = model.spec, model.spec.training
     data = datasets.load(spec.dataset.name)
-    x, y = data.train.x.to(dtype), data.training_labels(spec.dataset)
+    x, y = data.train.x, data.training_labels(spec.dataset)
     module = architectures.build(spec.architecture, datasets.shape(spec.dataset.name))
     architectures.initialise(spec.architecture, module, stream(spec.seeds.init_seed, "init"))
-    module.to(dtype)
     optimizer = torch.optim.SGD(
         module.parameters(),
         lr=settings.learning_rate,
@@ -89,56 +91,60 @@ def train_one(model: PlannedModel, *, dtype: torch.dtype = torch.float32) -> nn.
     return module
 
 
-def differences(drawn: list[tuple[Stack, int]], *, dtype: torch.dtype) -> list[float]:
-    """Compare the final weights of both ways, model by model.
+def differences(drawn: list[tuple[Stack, int]]) -> list[float]:
+    """Compare the final weights of both ways in float32, model by model.
 
     Args:
         drawn: Stack and place of each model.
-        dtype: Precision of all arithmetic.
 
     Returns:
         Largest absolute difference of any weight of each model; NaN where one diverged.
     """
-    finals = {stack.shard: _stack_weights(stack, dtype) for stack in {s.shard: s for s, _ in drawn}.values()}
+    finals = {stack.shard: _final_weights(stack) for stack, _ in drawn}
     found = []
     for stack, place in drawn:
-        state = train_one(stack.models[place], dtype=dtype).state_dict()
+        state = train_one(stack.models[place]).state_dict()
         alone = torch.cat([state[entry.name].reshape(-1) for entry in stack.layout.entries])
-        found.append(float((finals[stack.shard][place] - alone).abs().max()))
+        together = finals[stack.shard].get(stack.models[place].model_id)
+        found.append(math.nan if together is None else float((together - alone).abs().max()))
     return found
 
 
-def _stack_weights(stack: Stack, dtype: torch.dtype) -> torch.Tensor:
-    spec = stack.models[0].spec
-    data = datasets.load(spec.dataset.name)
-    module = architectures.build(spec.architecture, datasets.shape(spec.dataset.name))
-    labels = torch.stack([data.training_labels(model.spec.dataset) for model in stack.models])
-    return train_stack(
-        module,
-        stack.layout,
-        initial_weights(stack, module).to(dtype),
-        StackData(data.train.x.to(dtype), labels),
-        training=[model.spec.training for model in stack.models],
-        order_seeds=[model.spec.seeds.order_seed for model in stack.models],
-    )
+def _final_weights(stack: Stack) -> dict[str, torch.Tensor]:
+    (shard,) = train_task(Task((stack,), {}), TaskSettings(), Hooks())
+    last = shard.checkpoints.groupby("model_id")["epoch"].idxmax()
+    epochs = stack.models[0].spec.training.epochs
+    kept = {model: row for model, row in last.items() if shard.checkpoints["epoch"][row] == epochs}
+    return {str(model): torch.from_numpy(shard.weights[row]) for model, row in kept.items()}
 
 
-def benchmark(stacks: list[Stack], *, pairs: int, each: int) -> Comparison:
-    """Train the whole grid in stacks, and a sample of its models one by one; a fresh sample for each pair.
+def benchmark(stacks: list[Stack], *, pairs: int, each: int, workers: int = 2) -> Comparison:
+    """Train the whole grid in workers, and a sample of its models one by one; a fresh sample for each pair.
 
     Args:
         stacks: The grid.
         pairs: Number of pairs, after one that is not counted.
         each: Models of each stack that the plain loop trains.
+        workers: Worker processes, started before the clock.
 
     Returns:
         The times; those of the plain loop are scaled from the sample to the whole grid, which is fair because
         it takes each model by itself.
     """
-    ours, peer = [], []
-    for seed in range(pairs + 1):
-        drawn = sample(stacks, each=each, seed=seed)
-        scale = sum(len(stack.models) for stack in stacks) / len(drawn)
-        ours.append(seconds(lambda: train_stacked(stacks)))
-        peer.append(scale * seconds(lambda drawn=drawn: [train_one(s.models[place]) for s, place in drawn]))
-    return Comparison(ours[1:], peer[1:])
+    seeds = iter(range(pairs + 1))
+    with LocalExecutor(workers) as executor:
+        return compare(
+            lambda: seconds(lambda: train_stacked(executor, stacks)),
+            lambda: _plain_seconds(stacks, sample(stacks, each=each, seed=next(seeds))),
+            pairs=pairs,
+        )
+
+
+def _plain_seconds(stacks: list[Stack], drawn: list[tuple[Stack, int]]) -> float:
+    """Time the plain loop on one thread and on torch's default; the faster counts."""
+    before, taken = torch.get_num_threads(), []
+    for threads in sorted({1, before}):
+        torch.set_num_threads(threads)
+        taken.append(seconds(lambda: [train_one(stack.models[place]) for stack, place in drawn]))
+    torch.set_num_threads(before)
+    return min(taken) * sum(len(stack.models) for stack in stacks) / len(drawn)

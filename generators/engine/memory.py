@@ -54,8 +54,8 @@ def capacity(stack: Stack, free: int) -> int:
         needed = resting_bytes(stack) + row_bytes(stack)
         raise SpecificationError(
             f"{stack.models[0].model_id} does not fit into memory: training one network of "
-            f"{stack.layout.size:,} parameters at batch size {spec.training.batch_size} needs about {needed / 1e9:.1f} GB, "
-            f"{MEMORY_SHARE:.0%} of the free {free / 1e9:.1f} GB may be used; make it narrower, take a smaller "
-            "batch, or use a device with more memory"
+            f"{stack.layout.size:,} parameters at batch size {spec.training.batch_size} needs about "
+            f"{needed / 1e9:.1f} GB, {MEMORY_SHARE:.0%} of the free {free / 1e9:.1f} GB may be used; make it "
+            "narrower, take a smaller batch, or use a device with more memory"
         )
     return int(fitting)

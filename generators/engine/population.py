@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from generators.engine.members import Members
 from generators.engine.cost import resting_bytes
+from generators.engine.members import Members
 from generators.engine.memory import capacity, free_bytes
 from generators.engine.provenance import numerics
 from generators.engine.recorder import Recorder

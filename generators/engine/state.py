@@ -76,7 +76,8 @@ def save_state(path: Path, state: State) -> None:
     described["ended"] = {str(place): end for place, end in state.ended.items()}
     image = io.BytesIO()
     text = np.frombuffer(json.dumps(described).encode(), np.uint8)
-    np.savez(image, **{_DESCRIBED: text, **state.arrays})
+    arrays: dict[str, Any] = {_DESCRIBED: text, **state.arrays}
+    np.savez(image, **arrays)
     data = image.getvalue()
     write_file(path, _digest(data) + data)
 

@@ -66,6 +66,22 @@ class Executor(Protocol):
         ...
 
 
+def largest_first(tasks: Sequence[Task]) -> list[Task]:
+    """Order tasks so that the last to end is small.
+
+    Args:
+        tasks: The tasks.
+
+    Returns:
+        The same, by their steps and parameters.
+    """
+
+    def size(task: Task) -> int:
+        return sum(stack.model_steps * stack.layout.size for stack in task.stacks)
+
+    return sorted(tasks, key=size, reverse=True)
+
+
 def train(task: Task, settings: TaskSettings, hooks: Hooks) -> Trained:
     """Train one task where one stands.
 

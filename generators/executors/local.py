@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 
 from generators.engine import Interrupted, Progress, Task, TaskSettings
-from generators.executors.base import ATTEMPTS, Trained, Watch, failed
+from generators.executors.base import ATTEMPTS, Trained, Watch, failed, largest_first
 from generators.executors.worker import STOP
 from zoo.errors import SpecificationError
 
@@ -30,7 +30,7 @@ class _Worker:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self.pipe = Connection(ours.detach())
-        command = [sys.executable, "-c", _MAIN, str(theirs.fileno())]
+        command = [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno())]
         # a session of its own, so that Ctrl-C reaches us alone and we can ask it to save its state
         self.process = subprocess.Popen(
             command,
@@ -118,7 +118,7 @@ class _Run:
     ) -> None:
         self._pool, self._watch = workers, watch
         self._settings = replace(settings, sharing=max(1, min(len(workers), len(tasks))))
-        self._waiting = deque(sorted(tasks, key=_size, reverse=True))
+        self._waiting = deque(largest_first(tasks))
         self._attempts = {task.name: 0 for task in tasks}
 
     def results(self) -> Iterator[Trained]:
@@ -187,7 +187,3 @@ class _Run:
                 worker.task = None
             except (EOFError, ConnectionResetError):
                 continue  # it died: its last saved state stays
-
-
-def _size(task: Task) -> int:
-    return sum(stack.model_steps * stack.layout.size for stack in task.stacks)

@@ -25,8 +25,9 @@ import torch
 
 from generators.engine import Hooks, Interrupted, Task, TaskSettings
 from generators.engine.provenance import library_versions
-from generators.executors.base import ATTEMPTS, Trained, Watch, failed, train
+from generators.executors.base import ATTEMPTS, Trained, Watch, failed, largest_first, train
 from generators.executors.interrupt import deferred_interrupt
+from generators.executors.one_core import use_one_core
 from zoo.errors import ClusterError, ZooError
 from zoo.storage import write_file
 
@@ -193,7 +194,7 @@ class _Run:
     ) -> None:
         self._ray, self._watch, self._attempts = ray, watch, attempts
         self._settings = replace(settings, sharing=_sharing(ray, settings))
-        self._waiting = deque(sorted(tasks, key=_size, reverse=True))
+        self._waiting = deque(largest_first(tasks))
         self._tried = {task.name: 0 for task in tasks}
         self._given: dict[Any, _Given] = {}
         self._versions = library_versions()
@@ -281,10 +282,6 @@ class _Run:
             yield from self._take(self._given[reference].task, *outcome)
 
 
-def _size(task: Task) -> int:
-    return sum(stack.model_steps * stack.layout.size for stack in task.stacks)
-
-
 def _on_cpu(settings: TaskSettings) -> bool:
     return torch.device(settings.device).type == "cpu"
 
@@ -341,7 +338,7 @@ def serve(versions: dict[str, str], packed: bytes) -> Outcome:
         return "versions", (found, importlib.import_module("ray").util.get_node_ip_address())
     task, settings, saved = pickle.loads(packed)
     if _on_cpu(settings):
-        torch.set_num_threads(1)  # one task a core: threads of several would wait for each other
+        use_one_core()
     with TemporaryDirectory(prefix="phasezoo-") as folder:
         state = Path(folder) / "state"
         if saved is not None:

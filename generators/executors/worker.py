@@ -10,11 +10,9 @@ import os
 import sys
 from multiprocessing.connection import Connection
 
-import torch
-
 from generators.engine import Hooks, Interrupted, Progress, Task, TaskSettings
-from generators.executors.allocator import keep_freed_memory
 from generators.executors.base import train
+from generators.executors.one_core import use_one_core
 from zoo.errors import ZooError
 
 STOP = "stop"
@@ -66,8 +64,7 @@ def _serve_task(pipe: Connection, task: Task, settings: TaskSettings) -> None:
 
 def main() -> None:
     """Serve the pipe whose file descriptor is the argument."""
-    keep_freed_memory()
-    torch.set_num_threads(1)  # one process a core: threads of several would wait for each other
+    use_one_core()
     try:
         serve(Connection(int(sys.argv[1])))
     except (_ParentIsGone, BrokenPipeError):

@@ -149,6 +149,7 @@ def test_a_killed_worker_costs_its_task_alone(
     assert not (tmp_path / "zoo" / "state").exists()
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_every_worker_is_recorded_and_the_next_run_trains_just_it(
     recipe, pool, reference, tmp_path, assert_equal_zoos, monkeypatch
 ):
@@ -285,6 +286,7 @@ def test_a_run_that_is_stopped_leaves_the_pool_idle(recipe, pool, tmp_path):
     assert len(list(pool.run(tasks, TaskSettings(), Watch()))) == len(tasks)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_dropped_leaves_the_pool_idle(recipe, pool, tmp_path):
     tasks = make_tasks(tmp_path, recipe, plan(recipe), "cpu")
     results = pool.run(tasks, TaskSettings(), Watch())

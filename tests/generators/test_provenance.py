@@ -95,7 +95,8 @@ def test_a_zoo_begun_with_other_numerics_is_refused_and_left_alone(tiny_recipe, 
         SpecificationError,
         match=(
             rf"zoo was begun with {begun_with.replace('+', '.')}, this is engine {provenance.ENGINE} "
-            r"and torch \S+: the rest would have other numbers. .*accept_other_code=True \(--accept-other-code\)"
+            r"and torch \S+: the rest would have other numbers. "
+            r".*accept_other_code=True \(--accept-other-code\)"
         ),
     ):
         generate(tiny_recipe(), begun, device="cpu")

@@ -1,9 +1,11 @@
-"""Memory that worker processes keep: training frees and takes the same tensors at every step."""
+"""How a process that trains on one core is set up: one thread, and freed memory kept."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+
+import torch
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _LARGEST_KEPT, _MOST_KEPT = 32 << 20, 512 << 20
@@ -21,3 +23,9 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
         mallopt(_TRIM_THRESHOLD, _MOST_KEPT)
+
+
+def use_one_core() -> None:
+    """Set up a process that trains beside others, one a core."""
+    keep_freed_memory()
+    torch.set_num_threads(1)  # threads of several processes would wait for each other
