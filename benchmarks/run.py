@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +27,7 @@ WORKERS = 2
 
 
 def engine_lines(*, quick: bool) -> list[engine.Line]:
-    """Measure what the engine must reach.
+    """Measure what the engine must reach, and tell each line as it is found.
 
     Args:
         quick: Whether fewer pairs will do.
@@ -34,47 +36,52 @@ def engine_lines(*, quick: bool) -> list[engine.Line]:
         Lines of the table.
     """
     pairs, wanted = (2, 0.1) if quick else (5, 0.3)
+    lines = []
     with Pool(WORKERS) as pool:
-        lines = engine.family_lines(pool, pairs=pairs, wanted=wanted)
-        lines += engine.auto_lines(pool, pairs=pairs, wanted=wanted)
-    return [*lines, ray_line(quick=quick), *memory_lines(quick=quick)]
+        parts = (
+            engine.family_lines(pool, pairs=pairs, wanted=wanted),
+            engine.auto_lines(pool, pairs=pairs, wanted=wanted),
+            ray_lines(quick=quick),
+            memory_lines(quick=quick),
+        )
+        for line in itertools.chain(*parts):
+            print(line.row(), file=sys.stderr, flush=True)
+            lines.append(line)
+    return lines
 
 
-def ray_line(*, quick: bool) -> engine.Line:
+def ray_lines(*, quick: bool) -> Iterator[engine.Line]:
     """Compare two Ray workers with one.
 
     Args:
         quick: Whether fewer pairs will do.
 
-    Returns:
+    Yields:
         A line of the table.
     """
     work = "2 Ray workers against 1, strategy loop"
     if not ray_workers.installed():
-        return engine.Line(work, "1.6x", "ray is not installed", None)
+        yield engine.Line(work, "1.6x", "ray is not installed", None)
+        return
     found = ray_workers.compare_workers(pairs=2 if quick else 5, epochs=2 if quick else 5)
     seconds = [f"{statistics.median(side):.1f}" for side in (found.ours, found.peer)]
-    return engine.ratio_line(work, 1.6, found, f"{seconds[0]} s against {seconds[1]} s, 8 equal tasks")
+    yield engine.ratio_line(work, 1.6, found, f"{seconds[0]} s against {seconds[1]} s, 8 equal tasks")
 
 
-def memory_lines(*, quick: bool) -> list[engine.Line]:
+def memory_lines(*, quick: bool) -> Iterator[engine.Line]:
     """Compare the peak memory of runs with their estimates.
 
     Args:
-        quick: Whether the first recipe will not be run.
+        quick: Whether the demo, which takes longest, may be left out.
 
-    Returns:
+    Yields:
         Lines of the table.
     """
-    lines = []
     for title, recipe in list(memory.recipes().items())[quick:]:
         promised, peak = memory.measure(recipe)
         how = f"{peak / 1e6:,.0f} MB, promised {promised / 1e6:,.0f}; {memory.describe(recipe)}"
         met = peak <= 1.2 * promised
-        lines.append(
-            engine.Line(f"Peak memory, {title}", "at most 1.2x", f"{peak / promised:.2f}x", met, how)
-        )
-    return lines
+        yield engine.Line(f"Peak memory, {title}", "at most 1.2x", f"{peak / promised:.2f}x", met, how)
 
 
 def training_rows(*, pairs: int) -> list[str]:
