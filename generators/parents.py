@@ -67,7 +67,7 @@ def parent_weights(parent: ParentSpecification, place: str) -> Float[np.ndarray,
     return weights
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def _read(place: str, checkpoint: str) -> tuple[ParentSpecification, str, Float[np.ndarray, " params"]]:
     opened = _open(place)
     state = opened.state_dict(checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -22,16 +23,31 @@ def free_bytes(device: str) -> int:
         device: Torch device.
 
     Returns:
-        Bytes; on a CPU what the system has available, or all of it where it does not say.
+        Bytes; on a CPU what the system has available, or all of it where it does not say, and no more than
+        the limit of this process's control group leaves.
     """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    return min(_system_bytes(), _group_bytes())
+
+
+def _system_bytes() -> int:
     info = Path("/proc/meminfo")
     if info.exists():
         for line in info.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) << 10
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _group_bytes(folder: Path = Path("/sys/fs/cgroup")) -> int:
+    """Read what a container may still take; without a limit that is without end."""
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+    except OSError:
+        return sys.maxsize
+    return sys.maxsize if limit == "max" else max(0, int(limit) - used)
 
 
 def capacity(stack: Stack, free: int) -> int:

@@ -101,19 +101,12 @@ class _Training:
         free = free_bytes(self._settings.device) // self._settings.sharing
         beside = sum(resting_bytes(stack) for stack in self._task.stacks[1:])
         fitting = min(rows, capacity(self._stack, free - beside))
-        training = self._spec.training
         self.chunk = choose_chunk(
             self._settings.strategy,
             lambda size: self._to_probe(weights, size),
             rows=fitting,
             steps=steps,
-            key=(
-                self._stack.layout.id,
-                training.batch_size,
-                training.optimizer,
-                fitting,
-                torch.get_num_threads(),
-            ),
+            key=(*self._stack.kind, self._settings.device, fitting, torch.get_num_threads()),
         )
         self.strategy = describe(self.chunk, rows)
         return self._trainer_of(weights, self._members.rows, chunk=self.chunk)

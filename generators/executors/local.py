@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import TracebackType
 
+import generators
 from generators.engine import Interrupted, Progress, Task, TaskSettings
 from generators.executors.base import ATTEMPTS, Trained, Watch, failed, largest_first
 from generators.executors.worker import STOP
@@ -35,7 +37,7 @@ class _Worker:
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -52,6 +54,15 @@ class _Worker:
         self.pipe.close()
         self.process.kill()
         self.process.wait()
+
+
+def _import_path() -> list[str]:
+    """List where a worker looks for modules."""
+    # where only an import hook knows our code (`pip install -e`), a folder `zoo` beside the user's script,
+    # such as the zoo being made, would hide the package
+    ours = str(Path(generators.__file__).parents[1])
+    path = [entry for entry in sys.path if entry]
+    return path if ours in path else [ours, *path]
 
 
 class LocalExecutor:

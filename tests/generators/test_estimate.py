@@ -1,12 +1,15 @@
 """What a recipe costs: operations from closed forms, memory that is there or refused, time from a probe."""
 
 import itertools
+import os
+import sys
 import time
 
 import pytest
 import torch
 
 from generators import LocalExecutor, dry_run, estimate, generate
+from generators.engine import memory
 from generators.engine.cost import flops_per_epoch, item_cost, resting_bytes, row_bytes, stack_bytes
 from generators.engine.memory import capacity, free_bytes
 from generators.estimate import process_bytes
@@ -162,3 +165,17 @@ def test_what_does_not_fit_at_once_is_stepped_in_parts(tiny_recipe, engine, monk
 
 def test_this_machine_has_free_memory():
     assert 1 << 20 < free_bytes("cpu") < 1 << 50
+
+
+def test_the_limit_of_a_control_group_counts(tmp_path):
+    assert memory._group_bytes(tmp_path) == sys.maxsize
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._group_bytes(tmp_path) == sys.maxsize
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory._group_bytes(tmp_path) == 300
+
+
+def test_no_device_has_more_memory_than_the_machine():
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < memory.free_bytes("cpu") <= pages

@@ -111,7 +111,7 @@ def open_shard(path: Path, record: FileRecord | None = None) -> Shard:
             text = {name: _text(path, name, value) for name, value in file.attrs.items()}
             names = _hard_links(path, file)
             return Shard(path, text, {name: _preflight(path, file[name], size) for name in names})
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{path} cannot be read as HDF5 ({error}); it is truncated or damaged. "
             "Fetch the zoo again, or delete the file and run the generate command again"
