@@ -162,12 +162,8 @@ def machine() -> str:
     return (
         f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
         f"torch {torch.__version__} with {torch.get_num_threads()} threads, {datetime.now(UTC):%Y-%m-%d}; "
-        f"{_load()} at the start."
+        f"load average at the start {os.getloadavg()[0]:.1f}."
     )
-
-
-def _load() -> str:
-    return f"other work on the machine: load average {os.getloadavg()[0]:.1f}"
 
 
 def report(*, quick: bool) -> str:
@@ -185,7 +181,7 @@ def report(*, quick: bool) -> str:
         *(where, "", *engine.HEAD, *(line.row() for line in engine_lines(quick=quick)), ""),
         "| what | phasezoo, median | peer, median | faster, median | range | runs |",
         "| --- | ---: | ---: | ---: | --- | ---: |",
-        *(*others, "", agreement(), ""),
+        *(*others, "", agreement(), "", f"Load average at the end {os.getloadavg()[0]:.1f}.", ""),
     ]
     return "\n".join(lines)
 
