@@ -47,6 +47,6 @@ class TanhTangent(torch.autograd.Function):
         h, slope, d = ctx.saved_tensors
         of_h, of_d = gradients
         count = slope.shape[1]
-        of_z = torch.ops.aten.tanh_backward(of_h, h)  # of_h (1 - h^2) in one pass over the memory
+        of_z = torch.addcmul(of_h, of_h * h, h, value=-1)  # of_h (1 - h^2); torch's own kernel is slower
         of_z[:, :count].addcmul_(h[:, :count] * d, of_d, value=-2)  # d' = -2 h (1 - h^2) dz = -2 h d
         return of_z, of_d * slope
