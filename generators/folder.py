@@ -16,7 +16,7 @@ from generators.grid import Stack, expand, plan, recipe_axes
 from generators.recipe import Recipe
 from zoo import datasets
 from zoo.assembly import MANIFEST, read_manifest
-from zoo.errors import SpecificationError
+from zoo.errors import SpecificationError, UnsafeFileError
 from zoo.spec import Counts, Manifest
 from zoo.storage import JOURNAL, TEMPORARY_PREFIX, write_file
 
@@ -32,7 +32,8 @@ def prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
 
     Raises:
         SpecificationError: The folder holds another recipe's zoo, other files, a published zoo, a zoo
-            although `resume` is off, or one whose parents had other weights.
+            although `resume` is off, or one whose axes stood in another order or whose parents had other
+            weights.
     """
     if (root / MANIFEST).exists():
         found = read_manifest(root)
@@ -40,6 +41,12 @@ def prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
             raise SpecificationError(
                 f"{root} holds the zoo {found.name!r} of another recipe (hash {found.recipe_hash[:8]}, this "
                 f"one has {recipe.hash[:8]}); choose another folder, or delete this one"
+            )
+        if found.axes != recipe_axes(recipe):
+            raise SpecificationError(
+                f"{root} was begun with the axes in the order {found.axis_names()}, this recipe has them in "
+                f"another, {[axis.name for axis in recipe_axes(recipe)]}: ids and shards would be named "
+                "otherwise. Restore the order of the axes, or choose another folder"
             )
         if found.files and not (root / JOURNAL).exists():
             raise SpecificationError(f"{root} was published: its tables are final; choose another folder")
@@ -140,13 +147,21 @@ def remove_leftovers(root: Path, pending: list[Stack]) -> None:
     Args:
         root: The zoo.
         pending: Stacks that are not done: the state of their training is kept.
+
+    Raises:
+        UnsafeFileError: The folder of states is a link to another place.
     """
-    for path in root.rglob(f"{TEMPORARY_PREFIX}*"):
+    states = root / FOLDER
+    if states.is_symlink():
+        raise UnsafeFileError(
+            f"{states} is a link, expected a folder of this zoo; remove the link, and do not use this zoo "
+            "unless you trust its source"
+        )
+    for path in root.rglob(f"{TEMPORARY_PREFIX}*"):  # which does not follow links
         path.unlink()
     wanted = {state_path(root, stack.shard) for stack in pending}
-    if (root / FOLDER).is_dir():
-        for path in (root / FOLDER).iterdir():
-            if path not in wanted:
-                path.unlink()
-        if not any((root / FOLDER).iterdir()):
-            (root / FOLDER).rmdir()
+    for path in states.glob("*"):
+        if path not in wanted and (path.is_symlink() or path.is_file()):
+            path.unlink()
+    if states.is_dir() and not any(states.iterdir()):
+        states.rmdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from generators.engine import Interrupted, Task, TaskSettings
-from generators.engine.cost import flops_per_epoch, resting_bytes, row_bytes
+from generators.engine.cost import check_last_batch, flops_per_epoch, resting_bytes, row_bytes
 from generators.engine.memory import MEMORY_SHARE, capacity, free_bytes
-from generators.engine.state import load_state, state_path
+from generators.engine.state import FOLDER, load_state, state_path
 from generators.engine.task import Strategy
 from generators.executors import Executor, Trained, Watch
 from generators.executors.inline import InlineExecutor
@@ -85,7 +85,7 @@ def generate(
         raise SpecificationError(f"unknown executor {executor!r}; choose 'local' or 'ray'")
     if strategy not in get_args(Strategy):
         raise unknown_name("strategy", strategy, get_args(Strategy))
-    _check_memory(stacks, chosen)
+    _check_stacks(stacks, chosen)
     prepare(root, recipe, device=chosen, resume=resume)
     with writer_lock(root):
         journal = read_journal(root) or Journal({}, 0)
@@ -94,9 +94,11 @@ def generate(
         if pending:
             check_numerics(root, accept=accept_other_code)
             settings = TaskSettings(device=chosen, strategy=strategy)
-            where = choose_executor(executor, pending, chosen) if isinstance(executor, str) else executor
-            _train_pending(root, recipe, (stacks, pending), where, settings)
-            remove_leftovers(root, [])
+            where = executor
+            if isinstance(where, str):
+                where = choose_executor(where, stacks, chosen, at_most=len(pending))
+            failed = _train_pending(root, recipe, (stacks, pending), where, settings)
+            remove_leftovers(root, failed)
         measure(root, metrics=sorted({"evaluation", *_measured(root)}), locked=True)
     return open_zoo(root)
 
@@ -131,17 +133,21 @@ def choose_device(device: str) -> str:
     return device
 
 
-def choose_executor(name: ExecutorName, pending: Sequence[Stack], device: str) -> Executor:
+def choose_executor(
+    name: ExecutorName, stacks: Sequence[Stack], device: str, *, at_most: int | None = None
+) -> Executor:
     """Settle on where to train.
 
     Args:
         name: `local` or `ray`.
-        pending: What is to be trained.
+        stacks: All stacks of the recipe, done or not: a run that goes on must not change from workers of one
+            thread to this process with several, which would round otherwise.
         device: Torch device.
+        at_most: Stacks that are to be trained, if fewer.
 
     Returns:
         For `local` one worker process a core that has a stack to train; this process alone on a GPU, which
-        one process fills, and for work of a few seconds.
+        one process fills, for a single stack, and for work of a few seconds.
 
     Raises:
         ClusterError: Ray is not installed.
@@ -151,12 +157,12 @@ def choose_executor(name: ExecutorName, pending: Sequence[Stack], device: str) -
 
         return RayExecutor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, len(pending))
-    needed = max(resting_bytes(stack) + row_bytes(stack) for stack in pending)
-    workers = min(workers, max(1, int(MEMORY_SHARE * free_bytes(device)) // needed))
-    if workers == 1 or torch.device(device).type != "cpu" or _rough_seconds(pending) < _WORTH_WORKERS:
+    alone = min(cores, len(stacks)) == 1 or torch.device(device).type != "cpu"
+    if alone or _rough_seconds(stacks) < _WORTH_WORKERS:
         return InlineExecutor()
-    return LocalExecutor(workers)
+    needed = max(resting_bytes(stack) + row_bytes(stack) for stack in stacks)
+    fitting = max(1, int(MEMORY_SHARE * free_bytes(device)) // needed)
+    return LocalExecutor(min(cores, fitting, at_most or len(stacks)))
 
 
 def _rough_seconds(stacks: Sequence[Stack]) -> float:
@@ -164,11 +170,13 @@ def _rough_seconds(stacks: Sequence[Stack]) -> float:
     return sum(stack.model_steps for stack in stacks) * _STEP_SECONDS + flops / _FLOPS_PER_SECOND
 
 
-def _check_memory(stacks: Sequence[Stack], device: str) -> None:
-    """Say before anything is made that a model fits nowhere."""
+def _check_stacks(stacks: Sequence[Stack], device: str) -> None:
+    """Say before anything is made that a model fits nowhere, or cannot be trained on its batches."""
     free = free_bytes(device)
     for stack in stacks:
         capacity(stack, free)
+    for stack in {stack.kind: stack for stack in stacks}.values():
+        check_last_batch(stack)
 
 
 def _train_pending(
@@ -177,20 +185,19 @@ def _train_pending(
     stacks: tuple[Sequence[Stack], Sequence[Stack]],
     executor: Executor,
     settings: TaskSettings,
-) -> None:
+) -> list[Stack]:
+    """Train what is to be trained, and give the stacks that could not be."""
+    failed: list[Stack] = []
     with progress_bar() as progress:
         bar = Bar(progress, *stacks)
-        tasks = make_tasks(root, recipe, stacks[1], settings.device)
-        for path in (task.state for task in tasks if task.state and task.state.exists()):
-            try:
-                load_state(path)
-            except IntegrityError as torn:
-                progress.console.print(f"warning: {torn}", highlight=False, markup=False)
+        begun = begun_together(root, *stacks, warn=lambda text: progress.console.print(text, markup=False))
+        tasks = make_tasks(root, recipe, stacks[1], settings.device, begun)
         with deferred_interrupt(_say_stopping) as pressed:
             try:
                 with _closing(executor.run(tasks, settings, Watch(bar.after_epoch, pressed))) as results:
                     for trained in results:
                         _commit(root, trained)
+                        failed += trained.task.stacks if trained.failed else ()
                         models = [model for shard in trained.shards for model in shard.models]
                         bar.after_task(trained.task, sum(m["status"] == "diverged" for m in models))
                         if not progress.console.is_terminal:  # a log shows no bar until its end
@@ -198,6 +205,7 @@ def _train_pending(
                             progress.console.print(f"{done} in {trained.seconds:.1f} s", highlight=False)
             except Interrupted:
                 raise KeyboardInterrupt from None
+    return failed
 
 
 @contextmanager
@@ -214,7 +222,42 @@ def _say_stopping() -> None:
     sys.stderr.write(_STOPPING)
 
 
-def make_tasks(root: Path, recipe: Recipe, pending: Sequence[Stack], device: str) -> list[Task]:
+def begun_together(
+    root: Path, stacks: Sequence[Stack], pending: Sequence[Stack], *, warn: Callable[[str], None]
+) -> list[list[Stack]]:
+    """List the stacks that an earlier run trained together and left with a saved state.
+
+    Args:
+        root: The zoo.
+        stacks: All stacks of the recipe.
+        pending: Those that are not done.
+        warn: Told of each state that is torn.
+
+    Returns:
+        Groups with at least one pending stack; the others of a group are trained again beside it, to the same
+        bits, since what shares a stack may round otherwise.
+    """
+    by_shard, waiting = {stack.shard: stack for stack in stacks}, {stack.shard for stack in pending}
+    groups = []
+    for path in sorted((root / FOLDER).glob("*.state")):
+        try:
+            shards = load_state(path).shards
+        except IntegrityError as torn:
+            warn(f"warning: {torn}")
+            continue
+        if waiting & set(shards) and set(shards) <= by_shard.keys() and path == state_path(root, shards[0]):
+            groups.append([by_shard[shard] for shard in shards])
+            waiting -= set(shards)
+    return groups
+
+
+def make_tasks(
+    root: Path,
+    recipe: Recipe,
+    pending: Sequence[Stack],
+    device: str,
+    begun: Sequence[Sequence[Stack]] = (),
+) -> list[Task]:
     """Make the tasks of a run: one a stack on a CPU; on a GPU as many equal stacks as its memory holds.
 
     Args:
@@ -222,13 +265,15 @@ def make_tasks(root: Path, recipe: Recipe, pending: Sequence[Stack], device: str
         recipe: Says where the parents of fine-tuned models lie.
         pending: Stacks to train.
         device: Torch device.
+        begun: Stacks that an earlier run has begun together.
 
     Returns:
-        The tasks.
+        The tasks, those that were begun first.
     """
     groups: list[list[Stack]] = []
+    taken = {stack.shard for group in begun for stack in group}
     room = free_bytes(device) if torch.device(device).type == "cuda" else 0
-    for stack in pending:
+    for stack in (stack for stack in pending if stack.shard not in taken):
         if room and groups and groups[-1][0].kind == stack.kind:
             together = sum(len(one.models) for one in (*groups[-1], stack))
             beside = sum(resting_bytes(one) for one in groups[-1])
@@ -236,7 +281,10 @@ def make_tasks(root: Path, recipe: Recipe, pending: Sequence[Stack], device: str
                 groups[-1].append(stack)
                 continue
         groups.append([stack])
-    return [Task(tuple(group), _starts(recipe, group), state_path(root, group[0].shard)) for group in groups]
+    return [
+        Task(tuple(group), _starts(recipe, group), state_path(root, group[0].shard))
+        for group in [*begun, *groups]
+    ]
 
 
 def _starts(recipe: Recipe, stacks: Sequence[Stack]) -> dict[str, NDArray[np.float32]]:
@@ -258,7 +306,7 @@ def _commit(root: Path, trained: Trained) -> None:
             retry=trained.failed is not None,
         )
         commit(root, entry)
-    if trained.task.state is not None:
+    if trained.task.state is not None and trained.failed is None:
         trained.task.state.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from generators.grid import Stack
 from zoo import architectures, datasets
+from zoo.errors import SpecificationError
 from zoo.spec import ArchitectureSpecification
 from zoo.training import optimizers
 
@@ -52,6 +53,30 @@ def _item_cost(architecture_json: str, dataset: str) -> ItemCost:
     return ItemCost(counter.get_total_flops() / _PROBE_ITEMS, saved / _PROBE_ITEMS)
 
 
+def check_last_batch(stack: Stack) -> None:
+    """Refuse a batch of one item where a network normalises over the batch.
+
+    Args:
+        stack: The stack.
+
+    Raises:
+        SpecificationError: The network cannot be trained on its smallest batch.
+    """
+    spec = stack.models[0].spec
+    if min(stack.items, spec.training.batch_size) > 1 and stack.items % spec.training.batch_size != 1:
+        return
+    shape = datasets.shape(spec.dataset.name)
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            architectures.build(spec.architecture, shape).train()(torch.zeros(1, *shape.inputs))
+    except ValueError as error:
+        raise SpecificationError(
+            f"{stack.models[0].model_id}: {stack.items} items in batches of {spec.training.batch_size} leave "
+            f"a batch of one, on which this network cannot be trained ({error}); take another batch size or "
+            "share of the items"
+        ) from None
+
+
 def item_cost(stack: Stack) -> ItemCost:
     """Measure what one item costs one network of a stack.
 
@@ -89,7 +114,9 @@ def row_bytes(stack: Stack) -> int:
     """
     training = stack.models[0].spec.training
     copies = 5 + len(optimizers.get(training.optimizer).slots)
-    return int(4 * copies * stack.layout.size + 2 * training.batch_size * item_cost(stack).bytes)
+    return int(
+        4 * copies * stack.layout.size + 2 * min(training.batch_size, stack.items) * item_cost(stack).bytes
+    )
 
 
 def resting_bytes(stack: Stack) -> int:

@@ -15,7 +15,7 @@ from generators.engine.members import Members
 from generators.engine.memory import capacity, free_bytes
 from generators.engine.provenance import numerics
 from generators.engine.recorder import Recorder
-from generators.engine.state import State, load_state, save_state
+from generators.engine.state import State, is_sound, load_state, save_state
 from generators.engine.strategy import choose_chunk, describe
 from generators.engine.task import Hooks, Progress, Task, TaskSettings
 from generators.grid import PlannedModel
@@ -87,7 +87,9 @@ class _Training:
             state = load_state(path)
         except IntegrityError:
             return None  # the driver has said so; from the beginning it is the same
-        return state if state.signature == self._signature else None
+        epochs = max(model.spec.training.epochs for model in self._task.models)
+        fits = is_sound(state, models=len(self._task.models), epochs=epochs, params=self._stack.layout.size)
+        return state if fits and state.signature == self._signature else None
 
     def _start(self) -> StackTrainer:
         start = initial_weights([self._first(row) for row in self._members.rows], self._module, self._task)
@@ -190,7 +192,7 @@ class _Training:
                 if epoch in model.checkpoints:
                     kept = weights.cpu().numpy() if kept is None else kept
                     self.recorder.keep(place, epoch, kept[number])
-                if epoch == model.spec.training.epochs:
+                if epoch >= model.spec.training.epochs:
                     self.recorder.end(place, "finished")
 
     def progress(self) -> Progress:
@@ -213,6 +215,7 @@ class _Training:
         arrays["kept_weights"] = np.stack([weights for _, _, weights in kept])
         state = State(
             signature=self._signature,
+            shards=[stack.shard for stack in self._task.stacks],
             epoch=self._epoch,
             chunk=self.chunk,
             seconds=self.seconds,
@@ -249,7 +252,8 @@ def _why_diverged(epoch: int, loss: float, finite: bool, bound: float | None) ->
 
 def _signature(task: Task) -> str:
     """Name a task and the code that trains it: a state of anything else is of no use."""
-    return digest({"models": [model.model_id for model in task.models], "numerics": numerics()})
+    models = [[model.model_id, *model.checkpoints] for model in task.models]
+    return digest({"models": models, "numerics": numerics()})
 
 
 def initial_weights(

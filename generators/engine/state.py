@@ -26,7 +26,8 @@ class State:
     """A task after some epochs.
 
     Attributes:
-        signature: What the state belongs to: models, numerics. Another one starts anew.
+        signature: What the state belongs to: models, their checkpoints, numerics. Another one starts anew.
+        shards: Shards of the task's stacks, which train together again.
         epoch: Epochs done.
         chunk: Networks that a step takes at once; a resumed run must take as many for the same bits.
         seconds: Wall time so far.
@@ -38,6 +39,7 @@ class State:
     """
 
     signature: str
+    shards: list[str]
     epoch: int
     chunk: int
     seconds: float
@@ -49,7 +51,36 @@ class State:
 
 
 _DESCRIBED, _DIGEST_BYTES = "described", 64
-_SCALARS = ("signature", "epoch", "chunk", "seconds", "members", "epochs", "kept")
+_SCALARS = ("signature", "shards", "epoch", "chunk", "seconds", "members", "epochs", "kept")
+
+
+def is_sound(state: State, *, models: int, epochs: int, params: int) -> bool:
+    """Say whether a state's parts fit each other and its task: its digest says only that it was not damaged.
+
+    Args:
+        state: The state.
+        models: Models of the task.
+        epochs: Epochs of the longest of them.
+        params: Length of a weight vector.
+
+    Returns:
+        Whether training can go on from it.
+    """
+    alive = [place for row in state.members for place in row]
+    places = [*alive, *state.ended, *(place for place, _ in state.kept)]
+    rows = [array for name, array in state.arrays.items() if name != "kept_weights"]
+    shapes = {name: array.shape for name, array in state.arrays.items()}
+    return (
+        0 < state.epoch <= epochs
+        and 0 < state.chunk <= models
+        and len(alive) == len(set(alive)) > 0
+        and all(0 <= place < models for place in places)
+        and len(set(alive) | set(state.ended)) == len(state.epochs) == models
+        and {status for status, _ in state.ended.values()} <= {"finished", "diverged"}
+        and shapes.get("weights") == (len(state.members), params)
+        and shapes.get("kept_weights") == (len(state.kept), params)
+        and all(array.ndim == 2 and len(array) == len(state.members) for array in rows)
+    )
 
 
 def state_path(root: Path, shard: str) -> Path:
@@ -94,8 +125,10 @@ def load_state(path: Path) -> State:
     Raises:
         IntegrityError: The file is torn: not a state, or not the one that was written.
     """
-    data = path.read_bytes()
     try:
+        if path.is_symlink() or not path.is_file():
+            raise IntegrityError("it is no plain file")
+        data = path.read_bytes()
         # before anything is parsed: readers of damaged files ask for any amount of memory
         if data[:_DIGEST_BYTES] != _digest(data[_DIGEST_BYTES:]):
             raise IntegrityError("its bytes have another digest than those that were written")
@@ -105,7 +138,7 @@ def load_state(path: Path) -> State:
         ended = {int(place): (status, reason) for place, (status, reason) in described.pop("ended").items()}
         kept = [(place, epoch) for place, epoch in described.pop("kept")]
         return State(**described, ended=ended, kept=kept, arrays=arrays)
-    except (IntegrityError, FormatError, KeyError, TypeError, ValueError) as error:
+    except (IntegrityError, FormatError, KeyError, OSError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"the saved state of training {path} is torn ({error}); its stack starts again at epoch 0"
         ) from None

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from generators.engine import Hooks, Progress, Task, TaskSettings, train_task
 from generators.engine.recorder import failed_shards
+from zoo.errors import ZooError
 from zoo.storage.weights import WeightShard
 
 ATTEMPTS = 3
@@ -96,7 +97,9 @@ def train(task: Task, settings: TaskSettings, hooks: Hooks) -> Trained:
     begin = time.perf_counter()
     try:
         shards = train_task(task, settings, hooks)
-    except (RuntimeError, MemoryError) as error:
+    except ZooError:
+        raise
+    except (RuntimeError, MemoryError, ValueError) as error:  # ValueError: what torch raises of shapes
         first = str(error).splitlines()[0] if str(error) else "no message"
         return failed(task, settings, f"{type(error).__name__}: {first}", time.perf_counter() - begin)
     return Trained(task, shards, time.perf_counter() - begin)

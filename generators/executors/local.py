@@ -160,7 +160,7 @@ class _Run:
         assert task is not None
         try:
             received = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the latter where it died amid a message
             yield from self._replace(worker, task)
             return
         if isinstance(received, Progress):
@@ -190,11 +190,16 @@ class _Run:
         for worker in busy:
             with suppress(BrokenPipeError):
                 worker.pipe.send(STOP)
+        errors: list[Exception] = []
         for worker in busy:
-            try:
+            with suppress(EOFError, OSError):  # it died: its last saved state stays
                 while (received := worker.pipe.recv()) != STOP:
                     if isinstance(received, Trained):
                         yield received
-                worker.task = None
-            except (EOFError, ConnectionResetError):
-                continue  # it died: its last saved state stays
+                    elif isinstance(received, Exception):  # such as a disk too full to save the state
+                        errors.append(received)
+                        break
+                else:
+                    worker.task = None
+        if errors:
+            raise errors[0]

@@ -31,7 +31,7 @@ def serve(pipe: Connection) -> None:
     while True:
         try:
             received = pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             return
         if received == STOP:
             pipe.send(STOP)
@@ -45,7 +45,7 @@ def _serve_task(pipe: Connection, task: Task, settings: TaskSettings) -> None:
             return False
         try:
             return bool(pipe.recv() == STOP)
-        except (EOFError, ConnectionResetError):  # the latter where it died before it read our last word
+        except (EOFError, OSError):  # the latter where it died before it read our last word
             raise _ParentIsGone from None
 
     def tell(progress: Progress) -> None:

@@ -70,7 +70,7 @@ class TrainingSpecification(GrowingSpecification):
     decay_factor: float = Field(default=0.1, gt=0, le=1)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
+    epsilon: float = Field(default=1e-8, ge=1e-30, allow_inf_nan=False)
     sam_radius: float = Field(default=0.05, gt=0, allow_inf_nan=False)
     gradient_clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     init_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)

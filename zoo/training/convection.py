@@ -42,9 +42,6 @@ def convection(
     inputs = torch.cat([torch.stack(place, dim=-1) for place in places], dim=1)
     directions = torch.stack([coefficients, torch.ones_like(coefficients)], dim=-1)
     values, residual = network.along(inputs, directions)
-    _, start, left, right = values.squeeze(-1).split([x.shape[1], few, few, few], dim=1)
-    return (
-        residual.squeeze(-1).square().mean(dim=1)
-        + (start - initial.sin()).square().mean(dim=1)
-        + (left - right).square().mean(dim=1)
-    )
+    _, start, left, right = torch.split(values.squeeze(-1), [x.shape[1], few, few, few], dim=1)
+    losses: Tensor = residual.squeeze(-1).square().mean(dim=1)
+    return losses + (start - initial.sin()).square().mean(dim=1) + (left - right).square().mean(dim=1)
