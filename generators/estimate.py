@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from generators.engine import Task, TaskSettings
 from generators.engine.cost import flops_per_epoch, stack_bytes
@@ -18,6 +17,7 @@ from generators.engine.memory import capacity, free_bytes
 from generators.engine.population import trainer_to_probe
 from generators.executors import Executor
 from generators.executors.local import LocalExecutor
+from generators.executors.one_core import one_thread
 from generators.generation import choose_device, choose_executor
 from generators.grid import Stack, plan
 from generators.recipe import Recipe
@@ -31,6 +31,7 @@ class Estimate:
 
     Attributes:
         seconds: Wall time of training, from a short probe: within a factor of two on a quiet machine.
+            Starting workers, measuring and writing come on top.
         bytes: Peak memory of all processes that train, together.
         model_steps: Optimiser steps of all models together.
         flops: Floating-point operations.
@@ -85,7 +86,7 @@ def estimate(recipe: Recipe, *, device: str = "auto", executor: Executor | None 
     largest = sorted((stack_bytes(stack, len(stack.models)) for stack in stacks), reverse=True)
     processes = workers + (workers > 1)  # the one that gives the tasks holds memory too
     return Estimate(
-        seconds=sum(_seconds(stacks, chosen, one_thread=workers > 1)) / workers,
+        seconds=sum(_seconds(stacks, chosen)) / workers,
         bytes=processes * process_bytes() + sum(largest[:workers]),
         model_steps=sum(stack.model_steps for stack in stacks),
         flops=sum(stack.model_epochs * flops_per_epoch(stack) for stack in stacks),
@@ -105,18 +106,14 @@ def process_bytes() -> int:
     return peak if sys.platform == "darwin" else peak << 10
 
 
-def _seconds(stacks: Sequence[Stack], device: str, *, one_thread: bool) -> list[float]:
+def _seconds(stacks: Sequence[Stack], device: str) -> list[float]:
     """Estimate the seconds of each stack: some are probed, the others lie between by their arithmetic."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if one_thread else threads)
-    try:
-        kinds = {stack.kind: stack for stack in stacks}
-        ordered = sorted(kinds.values(), key=_step_flops)
-        picked = np.unique(np.linspace(0, len(ordered) - 1, min(_PROBED, len(ordered))).astype(int))
-        probed = [ordered[place] for place in picked]
+    kinds = {stack.kind: stack for stack in stacks}
+    ordered = sorted(kinds.values(), key=_step_flops)
+    picked = np.unique(np.linspace(0, len(ordered) - 1, min(_PROBED, len(ordered))).astype(int))
+    probed = [ordered[place] for place in picked]
+    with one_thread(device):
         times = [_probe(stack, device) for stack in probed]
-    finally:
-        torch.set_num_threads(threads)
     known = np.log([_step_flops(stack) for stack in probed])
     steps = np.exp(np.interp(np.log([_step_flops(stack) for stack in stacks]), known, np.log(times)))
     return [stack.model_steps * float(seconds) for stack, seconds in zip(stacks, steps, strict=True)]

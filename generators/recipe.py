@@ -22,7 +22,7 @@ from pydantic import (
 
 from generators.parents import parent_of
 from zoo import architectures, datasets
-from zoo.errors import SpecificationError, ZooError, unknown_name
+from zoo.errors import SpecificationError, UnknownNameError, ZooError, unknown_name
 from zoo.spec import (
     ADDED_COLUMNS,
     CORE_COLUMNS,
@@ -291,6 +291,8 @@ def _read(source: str | Path) -> tuple[str, str]:
     path = Path(source)
     if not path.is_file():
         way_out = "(or give the path of a YAML file)"
+        if path.suffix in {".yaml", ".yml"}:
+            raise UnknownNameError(f"there is no file {path.absolute()}; expected a recipe in YAML there")
         raise unknown_name("recipe", str(source), list_recipes(), way_out=way_out)
     if path.stat().st_size > _MAX_RECIPE_BYTES:
         raise SpecificationError(f"{path} has {path.stat().st_size:,} bytes; a recipe has at most 1 MiB")
@@ -324,8 +326,14 @@ def _check_values(recipe: Recipe) -> None:
     """Build a specification with each value of each axis once, so that no bad value waits in the grid."""
     first = {field: values[0] for field, values in recipe.axes.fields.items()}
     for field, values in recipe.axes.fields.items():
+        _, _, key = field.partition(".")
         for value in values:
             spec = recipe.specification({**first, field: value}, recipe.seeds[0])
+            if field.startswith("training.") and key in spec.training.unused:
+                raise SpecificationError(
+                    f"the axis {field} would change nothing: {spec.training.optimizer} under the schedule "
+                    f"{spec.training.schedule} does not use it, so cells would be copies of each other"
+                )
             beyond = [epoch for epoch in recipe.checkpoints if epoch > spec.training.epochs]
             if beyond:
                 raise SpecificationError(

@@ -7,6 +7,7 @@ from functools import partial
 
 from generators.engine import Hooks, Task, TaskSettings
 from generators.executors.base import Trained, Watch, train
+from generators.executors.one_core import one_thread
 
 
 class InlineExecutor:
@@ -27,4 +28,6 @@ class InlineExecutor:
             Interrupted: It was asked to stop; the state of the task in training is saved.
         """
         for task in tasks:
-            yield train(task, settings, Hooks(partial(watch.on_progress, task), watch.should_stop))
+            with one_thread(settings.device):
+                trained = train(task, settings, Hooks(partial(watch.on_progress, task), watch.should_stop))
+            yield trained

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -29,3 +31,25 @@ def use_one_core() -> None:
     """Set up a process that trains beside others, one a core."""
     keep_freed_memory()
     torch.set_num_threads(1)  # threads of several processes would wait for each other
+
+
+@contextmanager
+def one_thread(device: str) -> Iterator[None]:
+    """Let torch use one thread for a while, where it trains on a CPU.
+
+    What a network becomes then does not depend on the number of cores, and small steps do not wait for
+    threads that other work on the machine keeps from running.
+
+    Args:
+        device: Torch device.
+
+    Yields:
+        Nothing; the number of threads is as before afterwards.
+    """
+    threads = torch.get_num_threads()
+    if torch.device(device).type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

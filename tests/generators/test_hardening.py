@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import zoo
 from generators import LocalExecutor, generate
@@ -95,6 +96,19 @@ def test_a_run_that_goes_on_keeps_to_workers_of_one_thread(tiny_recipe, monkeypa
     assert isinstance(last, LocalExecutor)
     assert last.workers == 1
     assert isinstance(choose_executor("local", stacks[:1], "cpu"), InlineExecutor)
+
+
+def test_this_process_trains_on_one_thread_and_gives_the_others_back(tiny_recipe, tmp_path, monkeypatch):
+    seen = []
+    real = base.train_task
+    monkeypatch.setattr(base, "train_task", lambda *a: seen.append(torch.get_num_threads()) or real(*a))
+    torch.set_num_threads(2)
+    try:
+        generate(tiny_recipe(widths=[2]), tmp_path / "zoo", device="cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1]
 
 
 # pipes

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 import generators
 from generators import Recipe, list_recipes, load_recipe
@@ -251,3 +254,53 @@ def test_a_boolean_on_an_axis_is_refused(tiny_recipe):
     recipe = tiny_recipe(widths=[True])
     with pytest.raises(SpecificationError, match=r"architecture.width is a boolean, expected a number"):
         next(expand(recipe))
+
+
+# the page about recipes
+
+PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
+
+
+def test_the_page_names_every_field():
+    from zoo.architectures.cnn import CNNOptions
+    from zoo.architectures.mlp import MLPOptions
+    from zoo.spec import DatasetSpecification, ForkSpecification, TrainingSpecification
+
+    text = PAGE.read_text(encoding="utf-8")
+    kinds = (DatasetSpecification, MLPOptions, CNNOptions, TrainingSpecification, ForkSpecification, Recipe)
+    missing = {name for kind in kinds for name in kind.model_fields if f"`{name}`" not in text}
+    assert missing <= {"name", "description", "axes", "seeds", "checkpoints", "dataset"}
+
+
+def test_the_first_recipe_of_the_page_is_sound(tmp_path):
+    text = PAGE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "page.yaml").write_text(text)
+    recipe = load_recipe(tmp_path / "page.yaml")
+    assert len(list(expand(recipe))) == 12
+    assert set(yaml.safe_load(text)) >= {"name", "axes", "seeds", "checkpoints"}
+
+
+# axes that change nothing
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "field"),
+    [
+        ("adam", "constant", "momentum"),
+        ("sgd", "constant", "beta1"),
+        ("sgd", "cosine", "sam_radius"),
+        ("sgd", "one-cycle", "momentum"),
+        ("adamw", "one-cycle", "beta1"),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_refused(load, optimizer, schedule, field):
+    text = TEXT.replace("{batch_size: 64, epochs: 2}", f"{{batch_size: 64, epochs: 2, schedule: {schedule}}}")
+    text = text.replace("epochs: 2,", f"epochs: 2, learning_rate: 0.1, optimizer: {optimizer},")
+    text = text.replace("training.learning_rate: [1e-2, 0.1]", f"training.{field}: [0.1, 0.5]")
+    with pytest.raises(SpecificationError, match=rf"axis training.{field} would change nothing: {optimizer}"):
+        load(text=text)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"there is no file .*nosuch.yaml; expected a recipe in YAML"):
+        load_recipe(tmp_path / "nosuch.yaml")

@@ -77,6 +77,19 @@ class TrainingSpecification(GrowingSpecification):
     precision: Precision = "float32"
     loss_bound: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
+    @property
+    def unused(self) -> frozenset[str]:
+        """Fields that change nothing under this optimiser and schedule."""
+        adaptive = self.optimizer in {"adam", "adamw"}
+        found = {"momentum"} if adaptive else {"beta1", "beta2", "epsilon"}
+        if self.schedule == "one-cycle":
+            found |= {"momentum", "beta1"}
+        if self.optimizer != "sam":
+            found.add("sam_radius")
+        if self.schedule != "step":
+            found |= {"decay_epochs", "decay_factor"}
+        return frozenset(found)
+
     @model_validator(mode="after")
     def _parts_fit(self) -> TrainingSpecification:
         if self.optimizer == "nesterov" and self.momentum == 0:

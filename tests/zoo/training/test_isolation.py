@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from zoo.training import optimizers
+
 SICK = 1
-NAMES = ["sgd", "nesterov", "adam", "adamw", "sam"]
+NAMES = optimizers.names()
 
 
 def path(build, name):
