@@ -53,10 +53,14 @@ def nodes():
     cluster.shutdown()
 
 
+EPOCHS = 400
+"""So many that a stack trains for seconds on a fast machine too."""
+
+
 @pytest.fixture(scope="module")
 def slow_recipe(tiny_recipe):
     """Four stacks that each train for seconds."""
-    return tiny_recipe(name="slow", widths=[2, 3, 4, 5], checkpoints=[1, 50], training={"epochs": 120})
+    return tiny_recipe(name="slow", widths=[2, 3, 4, 5], checkpoints=[1, 50], training={"epochs": EPOCHS})
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +288,7 @@ def mark(states):
     """Add a million seconds to saved states: what goes on from them has them too."""
     for path in states:
         state = load_state(path)
-        assert 0 < state.epoch < 120
+        assert 0 < state.epoch < EPOCHS
         save_state(path, replace(state, seconds=1e6))
 
 
