@@ -22,6 +22,8 @@ from generators.generation import choose_device, choose_executor
 from generators.grid import Stack, plan
 from generators.recipe import Recipe
 
+_KERNEL_BYTES = 128 << 20
+"""What a process takes beside its arrays once it trains and evaluates: code of kernels, kept freed memory."""
 _PROBED, _PROBE_MODELS, _PROBE_SECONDS = 8, 16, 0.3
 
 
@@ -87,7 +89,7 @@ def estimate(recipe: Recipe, *, device: str = "auto", executor: Executor | None 
     processes = workers + (workers > 1)  # the one that gives the tasks holds memory too
     return Estimate(
         seconds=sum(_seconds(stacks, chosen)) / workers,
-        bytes=processes * process_bytes() + sum(largest[:workers]),
+        bytes=processes * (process_bytes() + _KERNEL_BYTES) + sum(largest[:workers]),
         model_steps=sum(stack.model_steps for stack in stacks),
         flops=sum(stack.model_epochs * flops_per_epoch(stack) for stack in stacks),
     )
