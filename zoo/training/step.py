@@ -16,7 +16,6 @@ from zoo.training.optimizers import Optimizer
 
 # torch's GradScaler by default
 _FIRST_SCALE, _GROWTH, _BACKOFF, _PATIENCE = 2.0**16, 2.0, 0.5, 2000
-SCALE_SLOTS = ("loss_scale", "good_steps")
 _HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
