@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
 from pydantic import Field
 from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -24,10 +22,7 @@ class CNNOptions(ArchitectureOptions):
 
     width: int = Field(default=16, ge=1, le=4096)
     depth: int = Field(default=3, ge=1, le=8)
-    activation: Literal["relu", "tanh", "gelu"] = "relu"
-
-
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+    activation: Activation = "relu"
 
 
 class CNN(Architecture):
@@ -65,7 +60,7 @@ class CNN(Architecture):
         for _ in range(chosen.depth):
             layers += [
                 nn.Conv2d(channels, chosen.width, 3, stride=2, padding=1),
-                _ACTIVATIONS[chosen.activation](),
+                ACTIVATIONS[chosen.activation](),
             ]
             channels = chosen.width
         return nn.Sequential(
@@ -73,15 +68,10 @@ class CNN(Architecture):
         )
 
     def initialise(self, module: nn.Module, generator: Generator) -> None:
-        """Draw weights and biases from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as torch's layers do by default.
+        """Draw the initial weights as torch's layers do by default.
 
         Args:
             module: A network that `build` made.
             generator: Source of all randomness.
         """
-        for layer in module.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                bound = 1 / math.sqrt(layer.weight[0].numel())
-                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-                if layer.bias is not None:
-                    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        draw_layers(module, generator)

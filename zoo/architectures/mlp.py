@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -29,13 +29,12 @@ class MLPOptions(ArchitectureOptions):
 
     width: int = Field(ge=1, le=65536)
     depth: int = Field(default=2, ge=1, le=64)
-    activation: Literal["relu", "tanh", "gelu"] = "relu"
+    activation: Activation = "relu"
     normalisation: Literal["none", "batch", "layer"] = "none"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 _NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
 class MLP(Architecture):
@@ -74,24 +73,16 @@ class MLP(Architecture):
             layers.append(nn.Linear(fan_in, fan_out))
             if chosen.normalisation != "none":
                 layers.append(_NORMS[chosen.normalisation](fan_out))
-            layers.append(_ACTIVATIONS[chosen.activation]())
+            layers.append(ACTIVATIONS[chosen.activation]())
             if chosen.dropout:
                 layers.append(nn.Dropout(chosen.dropout))
         return nn.Sequential(*layers, nn.Linear(sizes[-1], data.classes))
 
     def initialise(self, module: nn.Module, generator: Generator) -> None:
-        """Draw weights and biases from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as `nn.Linear` does by default.
-
-        Normalisations begin at gain 1, shift 0 and fresh statistics.
+        """Draw the initial weights as torch's layers do by default.
 
         Args:
             module: A network that `build` made.
             generator: Source of all randomness.
         """
-        for layer in module.modules():
-            if isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
-                layer.reset_parameters()
-            if isinstance(layer, nn.Linear):
-                bound = 1 / math.sqrt(layer.in_features)
-                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        draw_layers(module, generator)

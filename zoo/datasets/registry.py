@@ -68,7 +68,7 @@ def shape(name: str) -> DataShape:
 
     Example:
         >>> shape("digits")
-        DataShape(inputs=(64,), classes=10)
+        DataShape(inputs=(64,), classes=10, tokens=None)
     """
     if name not in _SHAPES:
         raise unknown_name("dataset", name, _SHAPES)

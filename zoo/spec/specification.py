@@ -21,11 +21,13 @@ class DataShape:
 
     Attributes:
         inputs: Shape of one input, without the batch.
-        classes: Number of classes.
+        classes: Number of classes, or of other outputs; for text they are predicted at each place.
+        tokens: Number of different tokens where inputs are tokens (integers), nothing where they are numbers.
     """
 
     inputs: tuple[int, ...]
     classes: int
+    tokens: int | None = None
 
 
 class DatasetSpecification(GrowingSpecification):
