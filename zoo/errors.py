@@ -29,6 +29,10 @@ class IntegrityError(ZooError):
     """A file is missing, truncated, or its hash is not the one in the manifest."""
 
 
+class DataMissingError(ZooError):
+    """The files of a dataset are not on this machine; the message says where to put which ones."""
+
+
 class UnsafeFileError(ZooError):
     """A file from elsewhere tries to reach outside of itself or of its zoo."""
 

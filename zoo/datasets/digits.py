@@ -7,13 +7,14 @@ from dataclasses import replace
 import torch
 from sklearn.datasets import load_digits
 
-from zoo.datasets.base import Dataset, Items
+from zoo.datasets.base import Dataset, Items, PlainDataset, Sizes
 from zoo.spec import DataShape
 
 SHAPE = DataShape((64,), 10)
 IMAGE_SHAPE = DataShape((1, 8, 8), 10)
 TRAIN, VAL = 1000, 297
 """1,797 items: 1,000 to train, 297 to choose, 500 to report."""
+SIZES = Sizes(TRAIN, smallest_class=92)
 
 
 def load() -> Dataset:
@@ -51,3 +52,7 @@ def load_images() -> Dataset:
         for items in (vectors.train, vectors.val, vectors.test)
     )
     return replace(vectors, name="digits-images", train=train, val=val, test=test)
+
+
+DIGITS = PlainDataset("digits", SHAPE, SIZES, load)
+DIGITS_IMAGES = PlainDataset("digits-images", IMAGE_SHAPE, SIZES, load_images)

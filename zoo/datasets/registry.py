@@ -1,17 +1,19 @@
-"""The datasets by name; a new one adds its file and two lines here."""
+"""The datasets by name; a new one adds its file and one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
-from zoo.datasets import digits
-from zoo.datasets.base import Dataset
-from zoo.errors import unknown_name
-from zoo.spec import DataShape
+from pydantic import ValidationError
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {"digits": digits.load, "digits-images": digits.load_images}
-_SHAPES = {"digits": digits.SHAPE, "digits-images": digits.IMAGE_SHAPE}
+from zoo.datasets.base import Dataset, DatasetFamily, DatasetOptions, Sizes, check_classes, share_of
+from zoo.datasets.digits import DIGITS, DIGITS_IMAGES
+from zoo.errors import SpecificationError, unknown_name
+from zoo.spec import DatasetSpecification, DataShape, canonical_json, describe
+
+_REGISTRY: dict[str, DatasetFamily] = {family.name: family for family in (DIGITS, DIGITS_IMAGES)}
+_RESIDENT = 8
+"""Datasets that stay in memory."""
 
 
 def names() -> list[str]:
@@ -24,52 +26,183 @@ def names() -> list[str]:
         >>> "digits" in names()
         True
     """
-    return sorted(_LOADERS)
+    return sorted(_REGISTRY)
 
 
-@cache
-def _load(name: str) -> Dataset:
-    return _LOADERS[name]()
-
-
-def load(name: str) -> Dataset:
-    """Load a dataset; it stays in memory and is shared.
+def family(name: str) -> DatasetFamily:
+    """Look up a dataset.
 
     Args:
         name: Registered name.
 
     Returns:
-        The dataset.
+        Its family.
 
     Raises:
         UnknownNameError: No dataset has this name.
+    """
+    if name not in _REGISTRY:
+        raise unknown_name("dataset", name, _REGISTRY)
+    return _REGISTRY[name]
+
+
+def _options(spec: DatasetSpecification) -> DatasetOptions:
+    try:
+        return family(spec.name).options.model_validate(spec.options)
+    except ValidationError as error:
+        raise SpecificationError(f"dataset {spec.name!r}:\n{describe(error)}") from None
+
+
+def options(spec: DatasetSpecification) -> DatasetOptions:
+    """Give a dataset's own options with every default, those too that a specification leaves out.
+
+    Args:
+        spec: Name and options.
+
+    Returns:
+        The options, each with its own type.
+
+    Raises:
+        UnknownNameError: No dataset has this name.
+        SpecificationError: An option is unknown or out of range.
+    """
+    return _options(spec)
+
+
+def resolve(spec: DatasetSpecification) -> DatasetSpecification:
+    """Check what is asked of a dataset and write out the defaults of its own options.
+
+    Args:
+        spec: Name, options, and how it is shown, as a recipe gives them.
+
+    Returns:
+        The same with every option present, so that its hash does not depend on defaults.
+
+    Raises:
+        UnknownNameError: No dataset has this name.
+        SpecificationError: An option is unknown or out of range; a class is not there; or labels, classes or
+            images are meant where the dataset has none.
+
+    Example:
+        >>> resolve(DatasetSpecification(name="digits", classes="0-7")).kept_classes
+        (0, 7)
+    """
+    found, own = family(spec.name), _options(spec)
+    whole = found.shape(own)
+    if found.kind != "classification" and (spec.label_noise or spec.kept_classes):
+        raise SpecificationError(
+            f"the dataset {spec.name!r} gives no class to an item; leave label_noise, classes and "
+            "class_count out"
+        )
+    if spec.augmented and len(whole.inputs) != 3:
+        raise SpecificationError(
+            f"crop, flip and rotation are for images (channels, height, width), the dataset {spec.name!r} has "
+            f"inputs of shape {whole.inputs}; leave them out"
+        )
+    check_classes(spec, whole.classes)
+    shown = spec.model_dump(exclude=set(spec.options))
+    return DatasetSpecification.model_validate({**shown, **own.model_dump(mode="json")})
+
+
+def _specification(given: str | DatasetSpecification) -> DatasetSpecification:
+    return DatasetSpecification(name=given) if isinstance(given, str) else given
+
+
+def load(given: str | DatasetSpecification) -> Dataset:
+    """Load a dataset whole, with all of its classes; it stays in memory and is shared.
+
+    Args:
+        given: Registered name, or a specification whose name and own options count.
+
+    Returns:
+        The dataset; `restricted` and `training_labels` give what a specification makes of it.
+
+    Raises:
+        UnknownNameError: No dataset has this name.
+        SpecificationError: An option is unknown or out of range.
+        DataMissingError: Its files are not here.
 
     Example:
         >>> data = load("digits")
         >>> len(data.train), len(data.val), len(data.test), data.input_shape
         (1000, 297, 500, (64,))
     """
-    if name not in _LOADERS:
-        raise unknown_name("dataset", name, _LOADERS)
-    return _load(name)
+    spec = _specification(given)
+    return _load(spec.name, _options(spec))
 
 
-def shape(name: str) -> DataShape:
-    """Give a dataset's shape without loading it, so that networks can be opened where the data are not.
+@lru_cache(maxsize=_RESIDENT)
+def _load(name: str, own: DatasetOptions) -> Dataset:
+    return family(name).load(own)
+
+
+def shape(given: str | DatasetSpecification) -> DataShape:
+    """Give the shape of what a network sees without loading it, so that networks open where the data are not.
 
     Args:
-        name: Registered name.
+        given: Registered name, or a specification.
 
     Returns:
-        Shape of its inputs, number of classes.
+        Shape of its inputs, number of classes that are kept.
 
     Raises:
         UnknownNameError: No dataset has this name.
+        SpecificationError: An option is unknown or out of range.
 
     Example:
         >>> shape("digits")
         DataShape(inputs=(64,), classes=10, tokens=None)
     """
-    if name not in _SHAPES:
-        raise unknown_name("dataset", name, _SHAPES)
-    return _SHAPES[name]
+    spec = _specification(given)
+    whole = family(spec.name).shape(_options(spec))
+    kept = spec.kept_classes
+    return whole if kept is None else DataShape(whole.inputs, len(kept), whole.tokens)
+
+
+def sizes(given: str | DatasetSpecification) -> Sizes:
+    """Count the training items of a whole dataset without loading it.
+
+    Args:
+        given: Registered name, or a specification.
+
+    Returns:
+        All of them, and those of the smallest class.
+
+    Raises:
+        UnknownNameError: No dataset has this name.
+        SpecificationError: An option is unknown or out of range.
+    """
+    spec = _specification(given)
+    return family(spec.name).sizes(_options(spec))
+
+
+def used(spec: DatasetSpecification) -> int:
+    """Count the training items that a network sees in an epoch, without loading them.
+
+    Args:
+        spec: Which classes are kept, and which share of their items.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        UnknownNameError: No dataset has this name.
+        SpecificationError: An option is unknown or out of range.
+    """
+    whole = sizes(spec)
+    kept = spec.kept_classes
+    items = whole.train if kept is None else len(kept) * (whole.smallest_class or 0)
+    return share_of(items, spec.fraction)
+
+
+def residence(spec: DatasetSpecification) -> str:
+    """Name the inputs that a network is trained on: equal for networks that share one resident copy.
+
+    Args:
+        spec: The dataset.
+
+    Returns:
+        Name, the options that the inputs depend on, and how they are augmented.
+    """
+    own = _options(spec).model_dump(mode="json", exclude=set(family(spec.name).shared))
+    return canonical_json({"name": spec.name, **own, "augmented": [spec.crop, spec.flip, spec.rotation]})

@@ -31,7 +31,7 @@ class DataShape:
 
 
 class DatasetSpecification(GrowingSpecification):
-    """Which data a network was trained on.
+    """Which data a network was trained on, and how they were shown; a dataset may have options of its own.
 
     Attributes:
         name: Registered dataset.
@@ -39,15 +39,56 @@ class DatasetSpecification(GrowingSpecification):
         noise_seed: Seed of the mask that picks these labels; the same for all models of a zoo.
         fraction: Share of the training items that the network sees, in (0, 1].
         subset_seed: Seed of the choice of these items; a smaller share is a subset of a larger one.
+        classes: The classes that are kept, ascending, such as `0-3-7`; the network numbers them from 0. Each
+            gives as many training items as the smallest class of the dataset has.
+        class_count: In place of `classes`: the first so many.
+        crop: Largest shift of a training image in pixels, each way; what comes in is black.
+        flip: Probability that a training image is mirrored left to right, in [0, 1].
+        rotation: Largest turn of a training image in degrees, each way.
     """
 
-    added: ClassVar[frozenset[str]] = frozenset({"fraction", "subset_seed"})
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Scalar] = Field(init=False)
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"fraction", "subset_seed", "classes", "class_count", "crop", "flip", "rotation"}
+    )
 
     name: str
     label_noise: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     noise_seed: int = Field(default=0, ge=0, lt=2**31)
     fraction: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
     subset_seed: int = Field(default=0, ge=0, lt=2**31)
+    classes: str | None = Field(default=None, pattern=r"^\d{1,6}(-\d{1,6})+$")
+    class_count: int | None = Field(default=None, ge=2)
+    crop: int = Field(default=0, ge=0, le=1024)
+    flip: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    rotation: float = Field(default=0.0, ge=0, le=180, allow_inf_nan=False)
+
+    @property
+    def options(self) -> dict[str, Scalar]:
+        """Options of this dataset alone."""
+        return dict(self.__pydantic_extra__)
+
+    @property
+    def kept_classes(self) -> tuple[int, ...] | None:
+        """The classes that are kept; nothing for all."""
+        if self.class_count is not None:
+            return tuple(range(self.class_count))
+        return None if self.classes is None else tuple(map(int, self.classes.split("-")))
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training images are shifted, mirrored or turned."""
+        return bool(self.crop or self.flip or self.rotation)
+
+    @model_validator(mode="after")
+    def _classes_are_told_once(self) -> DatasetSpecification:
+        if self.classes is not None and self.class_count is not None:
+            raise ValueError("classes and class_count say the same thing; give one of them")
+        kept = self.kept_classes
+        if kept is not None and list(kept) != sorted(set(kept)):
+            raise ValueError(f"classes {self.classes} must be distinct and ascend, such as 0-3-7")
+        return self
 
 
 class ArchitectureSpecification(BaseModel):
