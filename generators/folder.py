@@ -74,7 +74,7 @@ def _ours(path: Path) -> bool:
 
 
 def _first_manifest(recipe: Recipe, device: str) -> Manifest:
-    data = datasets.load(next(expand(recipe)).spec.dataset.name)
+    data = datasets.load(next(expand(recipe)).spec.dataset)
     return Manifest(
         name=recipe.name,
         description=recipe.description,

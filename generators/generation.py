@@ -24,7 +24,7 @@ from generators.executors.interrupt import deferred_interrupt
 from generators.executors.local import LocalExecutor
 from generators.folder import check_numerics, prepare, remove_leftovers
 from generators.grid import Stack, plan
-from generators.measurement import measure
+from generators.measurement import first_metric, measure, recipe_kind
 from generators.parents import parent_weights
 from generators.progress import Bar
 from generators.recipe import Recipe
@@ -99,7 +99,8 @@ def generate(
                 where = choose_executor(where, stacks, chosen, at_most=len(pending))
             failed = _train_pending(root, recipe, (stacks, pending), where, settings)
             remove_leftovers(root, failed)
-        measure(root, metrics=sorted({"evaluation", *_measured(root)}), locked=True)
+        first = first_metric(recipe_kind(recipe.model_dump(mode="json")))
+        measure(root, metrics=sorted({first, *_measured(root)}), locked=True)
     return open_zoo(root)
 
 

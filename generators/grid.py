@@ -80,8 +80,7 @@ class Stack:
     @property
     def items(self) -> int:
         """Training items that each model sees in an epoch."""
-        dataset = self.models[0].spec.dataset
-        return datasets.load(dataset.name).used(dataset)
+        return datasets.used(self.models[0].spec.dataset)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -163,7 +162,7 @@ def plan(recipe: Recipe) -> list[Stack]:
     stacks = []
     for cells in groups.values():
         first = next(iter(cells.values()))[0].spec
-        layout = architectures.layout(first.architecture, datasets.shape(first.dataset.name))
+        layout = architectures.layout(first.architecture, datasets.shape(first.dataset))
         for models in _chunks(list(cells.values()), 4 * layout.size):
             number = numbers.get(layout.id, 0)
             numbers[layout.id] = number + 1
@@ -174,8 +173,8 @@ def plan(recipe: Recipe) -> list[Stack]:
 def _kind(spec: ModelSpecification) -> tuple[Any, ...]:
     return (
         spec.architecture.model_dump_json(),
-        spec.dataset.name,
-        spec.dataset.fraction,
+        datasets.residence(spec.dataset),
+        datasets.used(spec.dataset),
         spec.training.batch_size,
         spec.training.optimizer,
         spec.training.precision,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zoo import Zoo, datasets
 from zoo import open as open_zoo
 from zoo.assembly import read_manifest, write_assembly
-from zoo.errors import FormatError, unknown_name
+from zoo.errors import FormatError, SpecificationError, unknown_name
 from zoo.metrics import Metric, Subject, all_metrics
 from zoo.report.progress import progress_bar
 from zoo.spec import FileRecord, ModelSpecification
@@ -36,13 +36,13 @@ def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all",
 
     Raises:
         UnknownNameError: No metric has this name.
+        SpecificationError: A metric has no meaning for the kind of data of this zoo.
         IntegrityError: The folder holds no zoo.
         FormatError: The zoo was published: its tables are final.
         StorageError: The disk is full, or another process writes to the folder.
     """
     root = Path(out)
-    chosen = _choose(metrics)
-    read_manifest(root)  # says so where there is no zoo
+    chosen = _choose(metrics, recipe_kind(read_manifest(root).recipe))
     with nullcontext() if locked else writer_lock(root):
         journal = read_journal(root)
         if journal is None:
@@ -57,13 +57,45 @@ def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all",
     return open_zoo(root)
 
 
-def _choose(metrics: Sequence[str] | Literal["all"]) -> list[Metric]:
-    """Look the metrics up, those that store predictions first."""
+def recipe_kind(recipe: Mapping[str, Any]) -> datasets.Kind:
+    """Say what a zoo's data ask of its networks.
+
+    Args:
+        recipe: The recipe, as the manifest stores it.
+
+    Returns:
+        The kind of its datasets, which is one.
+    """
+    axes = {field: values for fields in recipe["axes"].values() for field, values in fields.items()}
+    name = recipe["dataset"].get("name") or axes["dataset.name"][0]
+    return datasets.family(str(name)).kind
+
+
+def first_metric(kind: datasets.Kind) -> str:
+    """Name the metric that every zoo is measured by.
+
+    Args:
+        kind: What its data ask.
+
+    Returns:
+        `solution` for an equation, else `evaluation`.
+    """
+    return "solution" if kind == "convection" else "evaluation"
+
+
+def _choose(metrics: Sequence[str] | Literal["all"], kind: datasets.Kind) -> list[Metric]:
+    """Look the metrics up, those that store predictions first; all are those that mean something here."""
     known = all_metrics()
-    names = list(known) if metrics == "all" else list(metrics)
+    fitting = [name for name, metric in known.items() if kind in metric.kinds]
+    names = fitting if metrics == "all" else list(metrics)
     for name in names:
         if name not in known:
             raise unknown_name("metric", name, known)
+        if name not in fitting:
+            raise SpecificationError(
+                f"the metric {name!r} has no meaning for this zoo, whose data are of the kind {kind}; "
+                f"choose among {', '.join(fitting)}"
+            )
     return sorted((known[name] for name in names), key=lambda metric: metric.needs_predictions)
 
 
@@ -78,7 +110,7 @@ def _predictions(shard: str) -> str:
 def _is_done(root: Path, shard: Entry, metric: Metric, journal: Journal) -> bool:
     """Say whether this shard's weights, as they are now, were measured under this protocol."""
     part = journal.entries.get(_part(shard.path, metric))
-    stored = [part, journal.entries.get(_predictions(shard.path))] if metric.name == "evaluation" else [part]
+    stored = [part, journal.entries.get(_predictions(shard.path))] if metric.gives_predictions else [part]
     return all(
         entry is not None
         and entry.of == shard.record.sha256
@@ -169,7 +201,7 @@ def subjects(
                 weights=shard.weights[places],
                 layout=shard.layout,
                 architecture=spec.architecture,
-                dataset=datasets.load(spec.dataset.name),
+                dataset=datasets.load(spec.dataset),
                 dataset_specification=spec.dataset,
                 checkpoints=group.reset_index(drop=True),
                 predictions=None if predictions is None else predictions[places],

@@ -36,7 +36,7 @@ def parent_of(spec: ModelSpecification, given: Mapping[str, Any]) -> ParentSpeci
             "parent: {zoo: zoos/digits-mlp, checkpoint: <checkpoint_id>}"
         )
     found, layout, _ = _read(str(given["zoo"]), str(given["checkpoint"]))
-    expected = architectures.layout(spec.architecture, datasets.shape(spec.dataset.name)).id
+    expected = architectures.layout(spec.architecture, datasets.shape(spec.dataset)).id
     if layout != expected:
         raise SpecificationError(
             f"the parent {found.checkpoint} has the layout {layout}, its child would have {expected}; "

@@ -193,8 +193,12 @@ class Recipe(GrowingSpecification):
             spec = ModelSpecification.model_validate(fields)
         except ValidationError as error:
             raise SpecificationError(f"recipe {self.name!r}, {values}:\n{describe(error)}") from None
-        datasets.shape(spec.dataset.name)
-        spec = spec.model_copy(update={"architecture": architectures.resolve(spec.architecture)})
+        spec = spec.model_copy(
+            update={
+                "dataset": datasets.resolve(spec.dataset),
+                "architecture": architectures.resolve(spec.architecture),
+            }
+        )
         return (
             spec.model_copy(update={"parent": parent_of(spec, parts["parent"])}) if parts["parent"] else spec
         )

@@ -42,10 +42,11 @@ class Networks:
         Returns:
             Skeleton, layout and data.
         """
-        shape = datasets.shape(specification.dataset.name)
+        shape = datasets.shape(specification.dataset)
         module = architectures.build(specification.architecture, shape)
         layout = architectures.layout(specification.architecture, shape)
-        return cls(module, layout, datasets.load(specification.dataset.name))
+        data = datasets.load(specification.dataset).restricted(specification.dataset)
+        return cls(module, layout, data)
 
     def accuracy(self, weights: Float[Tensor, "models params"], side: Side) -> Float[np.ndarray, " models"]:
         """Measure each network alone.

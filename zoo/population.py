@@ -260,7 +260,7 @@ class Zoo:
             UnknownNameError: The view has no such checkpoint.
         """
         spec = self.specification(self.checkpoints["model_id"].iloc[self._position(checkpoint_id)])
-        module = architectures.build(spec.architecture, datasets.shape(spec.dataset.name))
+        module = architectures.build(spec.architecture, datasets.shape(spec.dataset))
         module.load_state_dict(self.state_dict(checkpoint_id))
         return module.eval()
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from generators.grid import Stack
 from zoo import architectures, datasets
 from zoo.errors import SpecificationError
-from zoo.spec import ArchitectureSpecification
+from zoo.spec import ArchitectureSpecification, DataShape
 from zoo.training import optimizers
 
 _PROBE_ITEMS = 4
@@ -34,9 +34,8 @@ class ItemCost:
 
 
 @lru_cache(maxsize=1024)
-def _item_cost(architecture_json: str, dataset: str) -> ItemCost:
+def _item_cost(architecture_json: str, shape: DataShape) -> ItemCost:
     architecture = ArchitectureSpecification.model_validate_json(architecture_json)
-    shape = datasets.shape(dataset)
     counter = FlopCounterMode(display=False)
     with torch.device("meta"):  # shapes alone: a network that no memory holds is measured too
         module = architectures.build(architecture, shape).train()
@@ -48,9 +47,14 @@ def _item_cost(architecture_json: str, dataset: str) -> ItemCost:
             return tensor
 
         with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            module(torch.zeros(_PROBE_ITEMS, *shape.inputs)).sum().backward()
+            module(_some_inputs(_PROBE_ITEMS, shape)).sum().backward()
     saved = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
     return ItemCost(counter.get_total_flops() / _PROBE_ITEMS, saved / _PROBE_ITEMS)
+
+
+def _some_inputs(items: int, shape: DataShape) -> Tensor:
+    dtype = torch.float32 if shape.tokens is None else torch.int64
+    return torch.zeros(items, *shape.inputs, dtype=dtype)
 
 
 def check_last_batch(stack: Stack) -> None:
@@ -65,10 +69,10 @@ def check_last_batch(stack: Stack) -> None:
     spec = stack.models[0].spec
     if min(stack.items, spec.training.batch_size) > 1 and stack.items % spec.training.batch_size != 1:
         return
-    shape = datasets.shape(spec.dataset.name)
+    shape = datasets.shape(spec.dataset)
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            architectures.build(spec.architecture, shape).train()(torch.zeros(1, *shape.inputs))
+            architectures.build(spec.architecture, shape).train()(_some_inputs(1, shape))
     except ValueError as error:
         raise SpecificationError(
             f"{stack.models[0].model_id}: {stack.items} items in batches of {spec.training.batch_size} leave "
@@ -87,7 +91,7 @@ def item_cost(stack: Stack) -> ItemCost:
         Its cost.
     """
     spec = stack.models[0].spec
-    return _item_cost(spec.architecture.model_dump_json(), spec.dataset.name)
+    return _item_cost(spec.architecture.model_dump_json(), datasets.shape(spec.dataset))
 
 
 def flops_per_epoch(stack: Stack) -> float:
@@ -128,10 +132,11 @@ def resting_bytes(stack: Stack) -> int:
     Returns:
         Bytes.
     """
-    data = datasets.load(stack.models[0].spec.dataset.name).train
+    data = datasets.load(stack.models[0].spec.dataset).train
     rows, items = len(stack.models), stack.items
     slots = len(optimizers.get(stack.models[0].spec.training.optimizer).slots)
-    targets = 8 * rows * (len(data) + 2 * items)
+    own = rows if data.y.ndim == 1 else 1  # the next tokens of a text are the same for all
+    targets = own * data.y.nbytes + 16 * rows * items
     gathered = min(GATHERED_BYTES, rows * items * data.x[0].nbytes)
     # each checkpoint stands in the record, in the matrix of the shard and in the image of its file
     return int(

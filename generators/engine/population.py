@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from generators.engine.cost import resting_bytes
+from generators.engine.data import training_data
 from generators.engine.members import Members
 from generators.engine.memory import capacity, free_bytes
 from generators.engine.provenance import numerics
@@ -23,7 +24,7 @@ from zoo import architectures, datasets
 from zoo.errors import IntegrityError
 from zoo.spec import digest
 from zoo.storage.weights import WeightShard
-from zoo.training import Row, StackData, StackNetwork, StackTrainer, stream
+from zoo.training import OBJECTIVES, Row, StackNetwork, StackTrainer, stream
 from zoo.weights import flatten
 
 
@@ -67,7 +68,7 @@ class _Training:
         self.recorder = Recorder(task)
         self._signature = _signature(task)
         self._stack, self._spec = task.stacks[0], task.models[0].spec
-        shape = datasets.shape(self._spec.dataset.name)
+        shape = datasets.shape(self._spec.dataset)
         self._module = architectures.build(self._spec.architecture, shape)
         self._network = StackNetwork(self._module.to(settings.device), self._stack.layout)
         state = self._stored()
@@ -136,15 +137,13 @@ class _Training:
 
     def _trainer_of(self, weights: Tensor, rows: Sequence[Sequence[int]], *, chunk: int) -> StackTrainer:
         models = [self._first(row) for row in rows]
-        data = datasets.load(self._spec.dataset.name)
-        device = self._settings.device
-        labels = torch.stack([data.training_labels(model.spec.dataset) for model in models])
-        items = None
-        if self._spec.dataset.fraction < 1:
-            items = torch.stack([data.training_items(model.spec.dataset) for model in models]).to(device)
-        given = StackData(data.train.x.to(device), labels.to(device), items)
         return StackTrainer(
-            self._network, weights, given, self._trained_as(models, self._epoch + 1), chunk=chunk
+            self._network,
+            weights,
+            training_data([model.spec.dataset for model in models], self._settings.device),
+            self._trained_as(models, self._epoch + 1),
+            objective=OBJECTIVES[datasets.family(self._spec.dataset.name).kind],
+            chunk=chunk,
         )
 
     def _first(self, row: Sequence[int]) -> PlannedModel:

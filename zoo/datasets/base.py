@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Int, Num
 from torch import Tensor
 
 from zoo.errors import SpecificationError
@@ -168,8 +168,8 @@ class Dataset:
         """Digest of all tensors, split by split: what the networks really saw."""
         found = hashlib.sha256()
         for items in (self.train, self.val, self.test):
-            found.update(items.x.contiguous().numpy())
-            found.update(items.y.contiguous().numpy())
+            found.update(items.x.contiguous().numpy().data)
+            found.update(items.y.contiguous().numpy().data)
         return found.hexdigest()
 
     def restricted(self, spec: DatasetSpecification) -> Dataset:

@@ -96,8 +96,8 @@ def resolve(spec: DatasetSpecification) -> DatasetSpecification:
         )
     if spec.augmented and len(whole.inputs) != 3:
         raise SpecificationError(
-            f"crop, flip and rotation are for images (channels, height, width), the dataset {spec.name!r} has "
-            f"inputs of shape {whole.inputs}; leave them out"
+            f"crop, flip and rotation are for images (channels, height, width), the dataset "
+            f"{spec.name!r} has inputs of shape {whole.inputs}; leave them out"
         )
     check_classes(spec, whole.classes)
     shown = spec.model_dump(exclude=set(spec.options))

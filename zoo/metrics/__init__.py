@@ -4,6 +4,7 @@
 from zoo.metrics import evaluation as evaluation
 from zoo.metrics import norms as norms
 from zoo.metrics import similarity as similarity
+from zoo.metrics import solution as solution
 from zoo.metrics import spectrum as spectrum
 
 # what every metric takes and gives

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ from jaxtyping import Bool, Float32, Integer
 from numpy.typing import NDArray
 from torch import nn
 
-from zoo.architectures import DataShape, build
-from zoo.datasets import Dataset
+from zoo.architectures import build
+from zoo.datasets import Dataset, Kind
 from zoo.spec import (
     CORE_COLUMNS,
     ArchitectureSpecification,
@@ -66,8 +67,8 @@ class Subject:
         weights: `(n, n_params)`.
         layout: Layout of the weights.
         architecture: The one architecture of all rows; a layout alone does not tell the activation.
-        dataset: The data.
-        dataset_specification: Which labels the networks were trained on.
+        dataset: The data, with all classes.
+        dataset_specification: Which classes and labels the networks were trained on.
         checkpoints: n rows: checkpoint_id, model_id, cell_id, seed, epoch, last_epoch, status.
         predictions: Predicted class of every test item, `(n, n_test)`, where already stored.
     """
@@ -86,7 +87,12 @@ class Subject:
         Returns:
             The module in eval mode; its own weights carry no meaning.
         """
-        return build(self.architecture, DataShape(self.dataset.input_shape, self.dataset.classes)).eval()
+        return build(self.architecture, self.judged.shape).eval()
+
+    @cached_property
+    def judged(self) -> Dataset:
+        """What the networks are judged on: their classes alone, true labels."""
+        return self.dataset.restricted(self.dataset_specification)
 
     def finite(self) -> Bool[np.ndarray, " checkpoints"]:
         """Say which rows hold numbers only.
@@ -122,7 +128,9 @@ class Metric:
         settings: Whatever decides the numbers.
         properties: What it promises, of `PROPERTIES`.
         compute: From a subject to a measurement.
+        kinds: Kinds of datasets that it has a meaning for.
         needs_predictions: Whether it reads the predictions that another metric stores.
+        gives_predictions: Whether it is the metric that stores them.
     """
 
     name: str
@@ -132,7 +140,9 @@ class Metric:
     settings: Mapping[str, Any]
     properties: frozenset[str]
     compute: Callable[[Subject], Measurement]
+    kinds: frozenset[Kind] = frozenset(get_args(Kind))
     needs_predictions: bool = False
+    gives_predictions: bool = False
     denied: frozenset[str] = field(default=frozenset())
     """What it does not promise; with `properties`, all that applies to its table."""
 

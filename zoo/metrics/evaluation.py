@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,13 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from zoo.datasets import Dataset, Items
+from zoo.datasets import Items
 from zoo.metrics.base import Measurement, Metric, Subject, measured
 from zoo.spec import Column
 from zoo.training import evaluate_logits
 
 MAX_BYTES = 64 << 20
-"""What the widest activation of one chunk of models may take."""
+"""What the widest activation of some models on some items may take."""
 
 
 def cross_entropy(
@@ -59,34 +61,88 @@ def accuracy(
     return torch.where(logits.isfinite().flatten(1).all(dim=1), share, torch.nan)
 
 
-def _chunks(subject: Subject) -> Iterator[slice]:
-    """Cut the models such that one activation of a chunk, on the largest split, stays small."""
-    items = max(map(len, (subject.dataset.train, subject.dataset.val, subject.dataset.test)))
-    widest = max(
-        [entry.shape[0] for entry in subject.layout.entries if entry.shape] + [subject.dataset.classes]
+class _Side(NamedTuple):
+    """What networks say of one side of a split.
+
+    Attributes:
+        loss: `(n,)` against the true labels.
+        accuracy: `(n,)`.
+        fit_loss: `(n,)` against the labels trained on, of the items seen; not a number where there are none.
+        predicted: `(n, n_items)`, places of an item one after another.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    fit_loss: Tensor
+    predicted: Tensor
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The labels that networks were trained on: -100 for an item that they did not see."""
+
+    labels: Tensor
+
+    @classmethod
+    def of(cls, subject: Subject) -> _Fit:
+        spec, whole = subject.dataset_specification, subject.dataset
+        seen = whole.training_items(spec)
+        labels = torch.full_like(whole.train.y, -100)
+        labels[seen] = whole.training_labels(spec)[seen]
+        return cls(labels[whole.training_items(spec.model_copy(update={"fraction": 1.0}))])
+
+
+def _batch_sizes(subject: Subject) -> tuple[int, int]:
+    """Say how many models and how many items to take at once, such that one activation stays small."""
+    judged = subject.judged
+    units = max([e.shape[0] for e in subject.layout.entries if e.shape] + [judged.classes])
+    places = math.prod(judged.input_shape[1:]) if len(judged.input_shape) == 3 else 1
+    if judged.tokens is not None:
+        places = math.prod(judged.input_shape)
+    numbers = 4 * units * places
+    items = max(map(len, (judged.train, judged.val, judged.test)))
+    together = min(items, max(1, MAX_BYTES // numbers))
+    return max(MAX_BYTES // (together * numbers), 1), together
+
+
+def _run(
+    subject: Subject, weights: Float[Tensor, "models params"], items: Items, batch: int, fit: _Fit | None
+) -> _Side:
+    """Run some models over one side, some items at a time."""
+    module, sums, predicted, seen = subject.skeleton(), torch.zeros(3, len(weights)).double(), [], 0
+    for start in range(0, len(items), batch):
+        some = slice(start, start + batch)
+        labels = items.y[some].flatten()
+        logits = evaluate_logits(module, subject.layout, weights, items.x[some]).flatten(1, -2)
+        sums[0] += cross_entropy(logits, labels) * len(labels)
+        sums[1] += accuracy(logits, labels) * len(labels)
+        if fit is not None:
+            trained = fit.labels[some].flatten()
+            known = trained >= 0
+            if known.any():
+                sums[2] += cross_entropy(logits[:, known], trained[known]) * known.sum()
+                seen += int(known.sum())
+        predicted.append(logits.argmax(dim=-1))
+    loss, right = sums[:2] / items.y.numel()
+    return _Side(
+        loss, right, sums[2] / seen if seen else torch.full_like(loss, torch.nan), torch.cat(predicted, 1)
     )
-    size = max(MAX_BYTES // (4 * items * widest), 1)
-    return (slice(start, start + size) for start in range(0, len(subject.weights), size))
 
 
-def _evaluate(subject: Subject, chunk: slice, dataset: Dataset) -> tuple[dict[str, Tensor], Tensor]:
-    weights = torch.tensor(subject.weights[chunk])
-    module = subject.skeleton()
-    found: dict[str, Tensor] = {}
-
-    def run(side: str, items: Items) -> Tensor:
-        logits = evaluate_logits(module, subject.layout, weights, items.x)
-        found[f"{side}_loss"] = cross_entropy(logits, items.y)
-        found[f"{side}_accuracy"] = accuracy(logits, items.y)
-        return logits
-
-    seen = dataset.training_items(subject.dataset_specification)
-    trained_on = dataset.training_labels(subject.dataset_specification)[seen]
-    found["fit_loss"] = cross_entropy(run("train", dataset.train)[:, seen], trained_on)
-    run("val", dataset.val)
-    predicted = run("test", dataset.test).argmax(dim=-1)
+def _evaluate(
+    subject: Subject, weights: Float[Tensor, "models params"], batch: int, fit: _Fit
+) -> tuple[dict[str, Tensor], Tensor]:
+    judged = subject.judged
+    sides = {
+        "train": _run(subject, weights, judged.train, batch, fit),
+        "val": _run(subject, weights, judged.val, batch, None),
+        "test": _run(subject, weights, judged.test, batch, None),
+    }
+    found = {f"{name}_loss": side.loss for name, side in sides.items()}
+    found |= {f"{name}_accuracy": side.accuracy for name, side in sides.items()}
+    found["fit_loss"] = sides["train"].fit_loss
     found["generalization_gap"] = found["train_accuracy"] - found["test_accuracy"]
-    return found, predicted
+    return found, sides["test"].predicted
 
 
 def prediction_dtype(classes: int) -> np.dtype[np.uint8] | np.dtype[np.int16] | np.dtype[np.int32]:
@@ -108,7 +164,12 @@ def prediction_dtype(classes: int) -> np.dtype[np.uint8] | np.dtype[np.int16] | 
 
 
 def _compute(subject: Subject) -> Measurement:
-    parts = [_evaluate(subject, chunk, subject.dataset) for chunk in _chunks(subject)]
+    together, batch = _batch_sizes(subject)
+    fit = _Fit.of(subject)
+    parts = [
+        _evaluate(subject, torch.tensor(subject.weights[start : start + together]), batch, fit)
+        for start in range(0, len(subject.weights), together)
+    ]
     names = [column.name for column in EVALUATION.columns]
     values = {name: np.concatenate([found[name].numpy() for found, _ in parts]) for name in names}
     defined = subject.finite() & np.all([np.isfinite(numbers) for numbers in values.values()], axis=0)
@@ -118,7 +179,7 @@ def _compute(subject: Subject) -> Measurement:
     predictions = np.concatenate([predicted.numpy() for _, predicted in parts])
     return Measurement(
         measured("evaluation", subject.checkpoints[["checkpoint_id"]], values, reasons),
-        predictions.astype(prediction_dtype(subject.dataset.classes)),
+        predictions.astype(prediction_dtype(subject.judged.classes)),
     )
 
 
@@ -171,5 +232,7 @@ EVALUATION = Metric(
     properties=frozenset({"permutation_invariant", "seed_deterministic"}),
     denied=frozenset({"in_unit_interval"}),
     compute=_compute,
+    kinds=frozenset({"classification", "sequence"}),
+    gives_predictions=True,
 )
 """Also gives the predicted class of every test item; where the reason is set, these carry no meaning."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from zoo.errors import unknown_name
-from zoo.metrics import evaluation, norms, similarity, spectrum
+from zoo.metrics import evaluation, norms, similarity, solution, spectrum
 from zoo.metrics.base import Metric
 
 _METRICS = (
     evaluation.EVALUATION,
+    solution.SOLUTION,
     norms.NORMS,
     spectrum.SPECTRUM,
     similarity.CKA,
@@ -24,7 +25,7 @@ def all_metrics() -> dict[str, Metric]:
 
     Example:
         >>> sorted(all_metrics())
-        ['cka', 'disagreement', 'evaluation', 'l2_distance', 'norms', 'spectrum']
+        ['cka', 'disagreement', 'evaluation', 'l2_distance', 'norms', 'solution', 'spectrum']
     """
     return {metric.name: metric for metric in _METRICS}
 

@@ -156,7 +156,9 @@ def _compute_cka(subject: Subject) -> Measurement:
     logits: dict[int, NDArray[np.float32]] = {}
     for row in sorted({row for _, rows in pairs.open() for row in rows}):
         weights = torch.tensor(subject.weights[[row]])
-        logits[row] = evaluate_logits(module, subject.layout, weights, subject.dataset.test.x)[0].numpy()
+        logits[row] = (
+            evaluate_logits(module, subject.layout, weights, subject.judged.test.x)[0].flatten(0, -2).numpy()
+        )
     for place, (a, b) in pairs.open():
         try:
             values[place] = linear_cka(logits[a], logits[b])
@@ -210,6 +212,7 @@ DISAGREEMENT = Metric(
     settings={"items": "test"},
     properties=frozenset({"permutation_invariant", "seed_deterministic", "symmetric", "in_unit_interval"}),
     compute=_compute_disagreement,
+    kinds=frozenset({"classification", "sequence"}),
     needs_predictions=True,
 )
 L2_DISTANCE = Metric(

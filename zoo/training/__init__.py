@@ -1,10 +1,10 @@
 """The one training step that population training and fine-tuning share."""
 
-# run
-# train
 from zoo.training import optimizers as optimizers
+from zoo.training.convection import convection as convection
 from zoo.training.forward import evaluate_logits as evaluate_logits
 from zoo.training.forward import stack_logits as stack_logits
+from zoo.training.kinds import OBJECTIVES as OBJECTIVES
 from zoo.training.network import StackNetwork as StackNetwork
 from zoo.training.objectives import Objective as Objective
 from zoo.training.objectives import cross_entropy as cross_entropy

@@ -7,6 +7,7 @@ from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from zoo.datasets import as_inputs
 from zoo.spec import Layout
 from zoo.training.attention import batched_attention
 from zoo.training.layers import run_layers, stackable
@@ -56,9 +57,10 @@ def evaluate_logits(
         module: Skeleton of the network.
         layout: Layout of the weights.
         weights: `(n_models, n_params)`.
-        inputs: `(n_items, ...)`, shared.
+        inputs: `(n_items, ...)`, shared; bytes are pixels.
 
     Returns:
         Logits `(n_models, n_items, n_classes)`.
     """
-    return stack_logits(module.eval(), layout, weights, inputs.expand(len(weights), *inputs.shape))
+    taken = as_inputs(inputs)
+    return stack_logits(module.eval(), layout, weights, taken.expand(len(weights), *taken.shape))

@@ -29,14 +29,14 @@ Objective = Callable[[Network, Tensor, Tensor], Float[Tensor, " models"]]
 
 
 def cross_entropy(
-    network: Network, x: Num[Tensor, "models batch ..."], y: Int[Tensor, "models batch"]
+    network: Network, x: Num[Tensor, "models batch ..."], y: Int[Tensor, "models batch ..."]
 ) -> Float[Tensor, " models"]:
     """Average the cross-entropy of each network's batch.
 
     Args:
-        network: Gives logits `(n_models, batch, n_classes)`.
+        network: Gives logits `(n_models, batch, ..., n_classes)`.
         x: Inputs.
-        y: Classes.
+        y: Classes `(n_models, batch, ...)`, one an item or one at each place of it.
 
     Returns:
         `(n_models,)` in nats, at least 0, lower is better.
@@ -45,5 +45,5 @@ def cross_entropy(
     logits = (
         logits.float() if logits.dtype.itemsize < 4 else logits
     )  # half precision is for the network alone
-    losses = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
-    return losses.view(y.shape).mean(dim=1)
+    losses = nn.functional.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none")
+    return losses.view(len(y), -1).mean(dim=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
+from zoo.datasets import as_inputs
 from zoo.errors import SpecificationError
 from zoo.spec import Layout, TrainingSpecification
 from zoo.training import optimizers
@@ -29,8 +30,8 @@ class StackData:
     """What a stack is trained on.
 
     Attributes:
-        x: Inputs `(n_items, ...)`, shared by the networks.
-        y: Targets `(n_models, n_items)`: label noise differs from network to network.
+        x: Items `(n_items, ...)`, shared by the networks; bytes are pixels.
+        y: Targets `(n_models, n_items, ...)`: label noise differs from network to network.
         items: Which items each network sees `(n_models, n_used)`; nothing for all.
     """
 
@@ -52,7 +53,9 @@ class StackData:
         Returns:
             Their data; the inputs are shared.
         """
-        return StackData(self.x, self.y[sources], None if self.items is None else self.items[sources])
+        same = self.y.stride(0) == 0  # one row seen by all: it stays one row
+        y = self.y[:1].expand(len(sources), *self.y.shape[1:]) if same else self.y[sources]
+        return replace(self, y=y, items=None if self.items is None else self.items[sources])
 
 
 class Row(NamedTuple):
@@ -330,6 +333,8 @@ def _batches(
     batch_bytes = order.shape[0] * batch_size * data.x[0].nbytes
     span = batch_size * max(1, _MAX_GATHERED_BYTES // batch_bytes)
     targets = data.y[rows]
+    numbers = torch.arange(len(order), device=order.device).unsqueeze(1)
     for picked in torch.split(order, span, dim=1):
-        x, y = data.x[picked], targets.gather(1, picked)
+        x = as_inputs(data.x[picked])
+        y = targets.gather(1, picked) if targets.ndim == 2 else targets[numbers, picked]
         yield from zip(torch.split(x, batch_size, dim=1), torch.split(y, batch_size, dim=1), strict=True)

@@ -61,7 +61,7 @@ class Batch:
 
     Attributes:
         x: Inputs `(n_models, batch, ...)`.
-        y: Targets `(n_models, batch)`.
+        y: Targets `(n_models, batch, ...)`.
         keys: Keys of the dropout layers `(n_layers, n_models)`.
     """
 
@@ -73,9 +73,9 @@ class Batch:
 class _Bound:
     """The networks with the weights of one step, as objectives see them."""
 
-    def __init__(self, rule: Rule, tensors: dict[str, Tensor]) -> None:
-        self._network, self._tensors = rule.network, tensors
-        self._half = _HALF.get(rule.precision)
+    def __init__(self, network: StackNetwork, tensors: dict[str, Tensor], precision: str) -> None:
+        self._network, self._tensors = network, tensors
+        self._half = _HALF.get(precision)
 
     def __call__(self, x: Tensor) -> Tensor:
         with self._arithmetic(x):
@@ -87,6 +87,25 @@ class _Bound:
 
     def _arithmetic(self, x: Tensor) -> torch.autocast:
         return torch.autocast(x.device.type, dtype=self._half, enabled=self._half is not None)
+
+
+def training_losses(
+    network: StackNetwork, objective: Objective, weights: Float[Tensor, "models params"], batch: Batch
+) -> Float[Tensor, " models"]:
+    """Give what training minimises, in training mode and full precision, without changing anything.
+
+    Args:
+        network: The networks.
+        objective: What they minimise.
+        weights: `(n_models, n_params)`.
+        batch: What they see.
+
+    Returns:
+        `(n_models,)`.
+    """
+    parameters, buffers = network.split(weights)
+    bound = _Bound(network, network.tensors(parameters, buffers, batch.keys), "float32")
+    return objective(bound, batch.x, batch.y).detach()
 
 
 class StepGradient:
@@ -121,7 +140,8 @@ class StepGradient:
         first = self.losses is None
         buffers = self._buffers if first else {name: b.clone() for name, b in self._buffers.items()}
         tensors = self._rule.network.tensors(leaf, buffers, self._batch.keys)
-        losses = self._rule.objective(_Bound(self._rule, tensors), self._batch.x, self._batch.y)
+        bound = _Bound(self._rule.network, tensors, self._rule.precision)
+        losses = self._rule.objective(bound, self._batch.x, self._batch.y)
         if first:
             self.losses = losses.detach()
         total = losses.sum() if self._scale is None else (losses * self._scale[:, 0]).sum()

@@ -48,19 +48,15 @@ def test_predictions_are_the_largest_logit(subject):
         assert np.array_equal(predictions[row], expected)
 
 
-def test_chunks_do_not_change_the_values(subject, monkeypatch):
+@pytest.mark.parametrize(("limit", "sizes"), [(4 * 40 * 10 * 5, (5, 40)), (4 * 10 * 7, (1, 7)), (1, (1, 1))])
+def test_some_models_and_items_at_a_time_do_not_change_the_values(limit, sizes, subject, monkeypatch):
     whole = EVALUATION.compute(subject)
-    monkeypatch.setattr(evaluation, "MAX_BYTES", 4 * 40 * 10 * 5)  # five models at a time
-    assert len(list(evaluation._chunks(subject))) == 3
+    monkeypatch.setattr(evaluation, "MAX_BYTES", limit)
+    assert evaluation._batch_sizes(subject) == sizes
     parts = EVALUATION.compute(subject)
     names = [column.name for column in EVALUATION.columns]
     np.testing.assert_allclose(parts.frame[names], whole.frame[names], rtol=1e-6)
     assert np.array_equal(parts.predictions, whole.predictions)
-
-
-def test_one_large_network_is_still_evaluated(subject, monkeypatch):
-    monkeypatch.setattr(evaluation, "MAX_BYTES", 1)
-    assert len(list(evaluation._chunks(subject))) == len(subject.weights)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38], ids=["nan", "inf", "overflow"])
