@@ -145,8 +145,8 @@ def _read(spec: ModelSpecification, field: str, given: Any) -> Any:
 def plan(recipe: Recipe) -> list[Stack]:
     """Group a recipe's models into stacks.
 
-    A stack shares architecture, data, share of the items, batch size, optimiser and precision; cells stay
-    whole, so that what is measured on pairs needs one shard. The plan depends on the recipe alone: a run cut
+    A stack shares architecture, data, share of the items, batch size, optimiser, precision and the steps of
+    attacks; cells stay whole, so that what is measured on pairs needs one shard. The plan depends on the recipe alone: a run cut
     off finds its shards again.
 
     Args:
@@ -178,6 +178,7 @@ def _kind(spec: ModelSpecification) -> tuple[Any, ...]:
         spec.training.batch_size,
         spec.training.optimizer,
         spec.training.precision,
+        spec.training.adversarial_steps,
     )
 
 

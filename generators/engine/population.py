@@ -26,6 +26,7 @@ from zoo.spec import digest
 from zoo.storage.weights import WeightShard
 from zoo.training import OBJECTIVES, Row, StackNetwork, StackTrainer, stream
 from zoo.weights import flatten
+from zoo.weights.low_rank import low_rank_weights
 
 
 class Interrupted(Exception):
@@ -278,6 +279,8 @@ def initial_weights(
         generator = stream(model.spec.seeds.init_seed, "init")
         architectures.initialise(model.spec.architecture, module, generator)
         row = flatten(module.state_dict(), layout)
+        if model.spec.training.init_rank is not None:
+            row = low_rank_weights(row, layout, model.spec.training.init_rank)
         scale = torch.tensor(model.spec.training.init_scale)
         sizes = torch.tensor([entry.size for entry in layout.entries])
         factors = torch.where(torch.tensor([e.kind == "weight" for e in layout.entries]), scale, 1.0)

@@ -298,6 +298,11 @@ NEW_FIELDS = [
     ("training", "decay_epochs", None, None),
     ("dataset", "fraction", 1, 0.5),
     ("dataset", "subset_seed", 0, 1),
+    ("dataset", "classes", None, "0-3"),
+    ("dataset", "class_count", None, 3),
+    ("dataset", "crop", 0, 2),
+    ("dataset", "flip", 0, 0.5),
+    ("dataset", "rotation", 0, 15),
     ("seeds", "fork_seed", None, None),
 ]
 

@@ -7,7 +7,7 @@ from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
-from zoo.errors import SpecificationError
+from zoo.architectures.shapes import need_images
 from zoo.spec import DataShape
 
 
@@ -49,13 +49,8 @@ class CNN(Architecture):
         Raises:
             SpecificationError: The inputs are no images.
         """
-        if len(data.inputs) != 3:
-            raise SpecificationError(
-                "the cnn takes images (channels, height, width), this dataset has inputs of shape "
-                f"{data.inputs}; choose another architecture, or a dataset of images"
-            )
+        channels, _, _ = need_images("cnn", data)
         chosen = CNNOptions.model_validate(options.model_dump())
-        channels = data.inputs[0]
         layers: list[nn.Module] = []
         for _ in range(chosen.depth):
             layers += [

@@ -37,6 +37,13 @@ class TrainingSpecification(GrowingSpecification):
         sam_radius: How far sam climbs before it takes the gradient; a temperature of another kind.
         gradient_clip: Largest norm of a gradient; a longer one is scaled down to it.
         init_scale: Factor on the initial weight matrices and kernels.
+        init_rank: Rank to which the initial weight matrices and kernels are brought, each at its own norm,
+            before `init_scale` (Liu et al. 2023); nothing for as they were drawn. Weights of a parent are
+            not touched.
+        adversarial_epsilon: Radius of the ball, in the maximum norm and in units of inputs as networks see
+            them, within which each step moves its inputs to where the loss is higher (Madry et al. 2018);
+            nothing for ordinary training, 0 for the same numbers.
+        adversarial_steps: Steps of that attack; 1 is FGSM from a random start.
         precision: Arithmetic of the forward pass. `float16` scales the loss, each network by its own factor.
         loss_bound: Mean loss of an epoch above which a network counts as diverged, beside one that is no
             number.
@@ -53,6 +60,9 @@ class TrainingSpecification(GrowingSpecification):
             "sam_radius",
             "gradient_clip",
             "init_scale",
+            "init_rank",
+            "adversarial_epsilon",
+            "adversarial_steps",
             "precision",
             "loss_bound",
         }
@@ -74,12 +84,15 @@ class TrainingSpecification(GrowingSpecification):
     sam_radius: float = Field(default=0.05, gt=0, allow_inf_nan=False)
     gradient_clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     init_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    init_rank: int | None = Field(default=None, ge=1)
+    adversarial_epsilon: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    adversarial_steps: int | None = Field(default=None, ge=1)
     precision: Precision = "float32"
     loss_bound: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @property
     def unused(self) -> frozenset[str]:
-        """Fields that change nothing under this optimiser and schedule."""
+        """Fields that change nothing under this optimiser, schedule and attack."""
         adaptive = self.optimizer in {"adam", "adamw"}
         found = {"momentum"} if adaptive else {"beta1", "beta2", "epsilon"}
         if self.schedule == "one-cycle":
@@ -88,6 +101,10 @@ class TrainingSpecification(GrowingSpecification):
             found.add("sam_radius")
         if self.schedule != "step":
             found |= {"decay_epochs", "decay_factor"}
+        if self.adversarial_steps is None:
+            found.add("adversarial_epsilon")
+        if not self.adversarial_epsilon:
+            found.add("adversarial_steps")
         return frozenset(found)
 
     @model_validator(mode="after")
@@ -96,6 +113,8 @@ class TrainingSpecification(GrowingSpecification):
             raise ValueError("nesterov needs a momentum above 0")
         if (self.schedule == "step") != (self.decay_epochs is not None):
             raise ValueError("decay_epochs and the schedule 'step' need each other")
+        if (self.adversarial_epsilon is None) != (self.adversarial_steps is None):
+            raise ValueError("adversarial_epsilon and adversarial_steps need each other")
         if self.warmup_epochs and self.schedule == "one-cycle":
             raise ValueError("one-cycle has a warm-up of its own; leave warmup_epochs out")
         if self.warmup_epochs >= self.epochs:

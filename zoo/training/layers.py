@@ -160,6 +160,7 @@ _STACKED: dict[type[nn.Module], Run] = {
     nn.Conv2d: _conv2d,
     nn.ReLU: _relu,
     nn.Tanh: _elementwise,
+    nn.Sigmoid: _elementwise,
     nn.GELU: _elementwise,
     nn.MaxPool2d: _pool,
     nn.AvgPool2d: _pool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from zoo.datasets import as_inputs
 from zoo.errors import SpecificationError
 from zoo.spec import Layout, TrainingSpecification
 from zoo.training import optimizers
+from zoo.training.adversarial import Attack, attack_keys, input_range
 from zoo.training.graphs import GraphedStep
 from zoo.training.hyperparameters import EpochTable, Hyperparameters
 from zoo.training.network import StackNetwork
@@ -63,7 +65,7 @@ class Row(NamedTuple):
 
     Attributes:
         training: Its hyper-parameters.
-        order_seed: Seed of its data order, and of its dropout.
+        order_seed: Seed of its data order, of its dropout and of attacks on it.
     """
 
     training: TrainingSpecification
@@ -81,7 +83,8 @@ class StackTrainer:
         network: The networks.
         weights: `(n_models, n_params)`, where training begins; not changed.
         data: What to train on, on the device of the weights.
-        rows: How each network is trained; batch size, optimiser and precision must be equal.
+        rows: How each network is trained; batch size, optimiser, precision and the steps of attacks must be
+            equal.
         objective: What training minimises.
         chunk: How many networks a step takes at once; nothing for all. One by one is the plain loop.
     """
@@ -109,7 +112,19 @@ class StackTrainer:
         clip = None
         if any(bound is not None for bound in bounds):
             clip = self.parameters.new_tensor([[bound or float("inf")] for bound in bounds])
-        return Rule(self.network, self._objective, optimizers.get(name), precision, clip), batch_size
+        optimizer, attack = optimizers.get(name), self._make_attack()
+        return Rule(self.network, self._objective, optimizer, precision, clip, attack), batch_size
+
+    def _make_attack(self) -> Attack | None:
+        steps = self.rows[0].training.adversarial_steps
+        radii = [row.training.adversarial_epsilon or 0.0 for row in self.rows]
+        if steps is None or not any(radii):
+            return None
+        return Attack(steps, self.parameters.new_tensor(radii).unsqueeze(1), *self._input_range)
+
+    @cached_property
+    def _input_range(self) -> tuple[Tensor, Tensor]:
+        return input_range(self.data.x, self._objective)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -176,7 +191,7 @@ class StackTrainer:
             order = self.data.items.gather(1, order)
         training = [row.training for row in self.rows]
         table = EpochTable(training, self.epoch, steps_per_epoch=steps, like=self.parameters)
-        keys = self.network.dropout_keys(seeds, self.epoch, steps=steps, device=device)
+        keys = self._keys(self.epoch, steps)
         count = len(self.rows)
         size = self._chunk or count
         totals = [
@@ -194,12 +209,18 @@ class StackTrainer:
         items = min(steps * self.batch_size, self.data.used)
         training = [row.training for row in self.rows]
         table = EpochTable(training, 1, steps_per_epoch=self.steps_per_epoch, like=self.parameters)
-        seeds = [row.order_seed for row in self.rows]
-        keys = self.network.dropout_keys(seeds, 1, steps=steps, device=self.parameters.device)
+        keys = self._keys(1, steps)
         order = torch.arange(items, device=self.parameters.device).expand(len(self.rows), items)
         size = self._chunk or len(self.rows)
         for start in range(0, len(self.rows), size):
             self._run_rows(slice(start, start + size), order, table, keys)
+
+    def _keys(self, epoch: int, steps: int) -> Int[Tensor, "steps layers models"]:
+        seeds, device = [row.order_seed for row in self.rows], self.parameters.device
+        keys = self.network.dropout_keys(seeds, epoch, steps=steps, device=device)
+        if self._rule.attack is None:
+            return keys
+        return torch.cat([keys, attack_keys(seeds, epoch, steps=steps, device=device)], dim=1)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given."""
@@ -222,7 +243,7 @@ class StackTrainer:
         return total
 
     def _step(self, rows: slice, batch: Batch, hyper: Hyperparameters) -> Float[Tensor, " models"]:
-        rule = self._rule if self._rule.clip is None else _with_clip(self._rule, rows)
+        rule = _of_rows(self._rule, rows)
         state = (
             {name: tensor[rows] for name, tensor in self.buffers.items()},
             {name: tensor[rows] for name, tensor in self.slots.items()},
@@ -242,9 +263,11 @@ class StackTrainer:
         return self._graphs[key](*inputs)
 
 
-def _with_clip(rule: Rule, rows: slice) -> Rule:
+def _of_rows(rule: Rule, rows: slice) -> Rule:
+    if rule.clip is None and rule.attack is None:
+        return rule
     clip = None if rule.clip is None else rule.clip[rows]
-    return Rule(rule.network, rule.objective, rule.optimizer, rule.precision, clip)
+    return replace(rule, clip=clip, attack=None if rule.attack is None else rule.attack.of_rows(rows))
 
 
 def shared_settings(training: Sequence[TrainingSpecification]) -> tuple[str, str, int]:
@@ -257,13 +280,19 @@ def shared_settings(training: Sequence[TrainingSpecification]) -> tuple[str, str
         Optimiser, precision, batch size.
 
     Raises:
-        SpecificationError: They differ in one of them.
+        SpecificationError: They differ in one of them, or in the steps of attacks.
     """
     kinds = {(t.optimizer, t.precision, t.batch_size) for t in training}
     if len(kinds) != 1:
         raise SpecificationError(
             "one stack has one optimiser, one precision and one batch size, got (optimizer, precision, "
             f"batch_size) {sorted(kinds)}; put them into stacks of their own"
+        )
+    steps = {t.adversarial_steps or 0 for t in training}
+    if len(steps) != 1:
+        raise SpecificationError(
+            f"one stack takes as many steps in every attack, got adversarial_steps {sorted(steps)} (0 for no "
+            "attack); put them into stacks of their own, or give the others adversarial_epsilon 0"
         )
     return kinds.pop()
 

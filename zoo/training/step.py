@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+from zoo.training.adversarial import Attack
 from zoo.training.hyperparameters import Hyperparameters
 from zoo.training.network import Buffers, StackNetwork
 from zoo.training.objectives import Objective
@@ -30,6 +31,7 @@ class Rule:
         precision: Arithmetic of the forward pass.
         clip: Largest norm of each network's gradient `(n_models, 1)`, infinite where there is no bound; or
             nothing.
+        attack: What moves the inputs before each step; or nothing.
     """
 
     network: StackNetwork
@@ -37,6 +39,7 @@ class Rule:
     optimizer: Optimizer
     precision: str
     clip: Float[Tensor, "models 1"] | None
+    attack: Attack | None
 
     def first_slots(self, parameters: Float[Tensor, "models trained"]) -> dict[str, Tensor]:
         """Give what is kept between steps, as it is before the first.
@@ -62,7 +65,8 @@ class Batch:
     Attributes:
         x: Inputs `(n_models, batch, ...)`.
         y: Targets `(n_models, batch, ...)`.
-        keys: Keys of the dropout layers `(n_layers, n_models)`.
+        keys: Keys of the dropout layers `(n_layers, n_models)`; where the rule has an attack, that of its
+            start below them.
     """
 
     x: Num[Tensor, "models batch ..."]
@@ -202,6 +206,8 @@ def take_step(
     buffers, slots = state
     own = {name: slots[name] for name in rule.optimizer.slots}
     scale = slots.get("loss_scale")
+    if rule.attack is not None:
+        batch = _attacked(rule, parameters, buffers, batch, scale)
     gradient = StepGradient(rule, buffers, batch, scale)
     changed = [parameters, *own.values()]
     before = [tensor.clone() for tensor in changed] if scale is not None else []
@@ -212,6 +218,23 @@ def take_step(
         _adapt_scale(scale, slots["good_steps"], gradient.overflowed)
     assert gradient.losses is not None
     return gradient.losses
+
+
+def _attacked(
+    rule: Rule, parameters: Tensor, buffers: Buffers, batch: Batch, scale: Tensor | None
+) -> Batch:
+    """Move the inputs to where the losses are higher, with the dropout of this step and in training mode."""
+    assert rule.attack is not None
+    keys, start = batch.keys[:-1], batch.keys[-1]
+
+    def losses(x: Tensor) -> Tensor:
+        # statistics are of what training sees, not of what an attack tries
+        untouched = {name: tensor.clone() for name, tensor in buffers.items()}
+        tensors = rule.network.tensors(parameters, untouched, keys)
+        found = rule.objective(_Bound(rule.network, tensors, rule.precision), x, batch.y)
+        return found if scale is None else found * scale[:, 0]  # else float16 loses small slopes
+
+    return Batch(rule.attack.moved(batch.x, start, losses), batch.y, keys)
 
 
 def _adapt_scale(scale: Tensor, good_steps: Tensor, overflowed: Tensor) -> None:

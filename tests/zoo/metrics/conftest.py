@@ -9,6 +9,7 @@ import torch
 
 from zoo import datasets
 from zoo.architectures import DataShape, build, initialise, layout
+from zoo.datasets import Dataset, Items
 from zoo.metrics import Subject, all_metrics
 from zoo.spec import ArchitectureSpecification, DatasetSpecification
 from zoo.training import stream
@@ -51,8 +52,41 @@ def checkpoint_rows():
     return pd.DataFrame(rows)
 
 
+def small_convection():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(32, 4, generator=draw)
+    grid = torch.rand(20, 2, generator=draw)
+    train, side = Items(x, torch.full((32,), 3.0)), Items(grid, (grid[:, 0] - 3 * grid[:, 1]).sin())
+    return Dataset("convection", train, side, side, 1, "CC0-1.0", "toy", kind="convection", inputs=(2,))
+
+
 @pytest.fixture
-def subject():
+def subject(request):
+    """Networks on digits, or on an equation for a metric that is for these alone."""
+    metric = request.node.callspec.params.get("metric") if hasattr(request.node, "callspec") else None
+    if metric is not None and "classification" not in metric.kinds:
+        return convection_subject()
+    return digits_subject()
+
+
+@pytest.fixture
+def convection():
+    return convection_subject()
+
+
+def convection_subject():
+    data, checkpoints = small_convection(), checkpoint_rows()
+    return Subject(
+        weights=np.stack([random_vector(data.shape, seed) for seed in range(len(checkpoints))]),
+        layout=layout(ARCHITECTURE, data.shape),
+        architecture=ARCHITECTURE,
+        dataset=data,
+        dataset_specification=DatasetSpecification(name="convection"),
+        checkpoints=checkpoints,
+    )
+
+
+def digits_subject():
     data = small_digits()
     shape = DataShape(data.input_shape, data.classes)
     checkpoints = checkpoint_rows()
