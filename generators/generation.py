@@ -24,6 +24,7 @@ from generators.executors.interrupt import deferred_interrupt
 from generators.executors.local import LocalExecutor
 from generators.folder import check_numerics, prepare, remove_leftovers
 from generators.grid import Stack, plan
+from generators.labels import record_labels
 from generators.measurement import first_metric, measure, recipe_kind
 from generators.parents import parent_weights
 from generators.progress import Bar
@@ -99,6 +100,7 @@ def generate(
                 where = choose_executor(where, stacks, chosen, at_most=len(pending))
             failed = _train_pending(root, recipe, (stacks, pending), where, settings)
             remove_leftovers(root, failed)
+        record_labels(root, (model.spec.dataset for stack in stacks for model in stack.models))
         first = first_metric(recipe_kind(recipe.model_dump(mode="json")))
         measure(root, metrics=sorted({first, *_measured(root)}), locked=True)
     return open_zoo(root)

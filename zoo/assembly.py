@@ -21,7 +21,7 @@ from zoo.spec import (
     Protocol,
     TableName,
 )
-from zoo.splits import iid_split
+from zoo.splits import iid_split, subset_split
 from zoo.storage import Entry, Journal, parquet_bytes, read_journal, read_parquet, write_file
 from zoo.storage.weights import read_weights
 
@@ -136,10 +136,13 @@ def _write_splits(root: Path, models: pd.DataFrame, files: dict[str, FileRecord]
     cells = sorted(set(models["cell_id"]))
     if len(cells) < _MIN_CELLS_TO_SPLIT:
         return {}
-    split = iid_split(cells)
-    path = f"splits/{split.id}.json"
-    files[path] = write_file(root / path, split.to_json().encode())
-    return {split.id: path}
+    splits = [iid_split(cells)]
+    if "classes" in models and models["classes"].nunique() >= _MIN_CELLS_TO_SPLIT:
+        splits.append(subset_split(dict(zip(models["cell_id"], models["classes"], strict=True))))
+    paths = {split.id: f"splits/{split.id}.json" for split in splits}
+    for split in splits:
+        files[paths[split.id]] = write_file(root / paths[split.id], split.to_json().encode())
+    return paths
 
 
 def _derive(root: Path, manifest: Manifest, journal: Journal) -> Assembly:

@@ -26,9 +26,9 @@ from zoo.errors import (
     unknown_name,
 )
 from zoo.query import parse
-from zoo.spec import Layout, Manifest, ModelSpecification, TableName
+from zoo.spec import LABEL_COLUMNS, LABELS, Layout, Manifest, ModelSpecification, TableName
 from zoo.splits import SplitFile, check_leakage
-from zoo.storage import sha256_of
+from zoo.storage import read_parquet, sha256_of
 from zoo.store import Store
 from zoo.weights import WeightDataset, unflatten
 
@@ -287,6 +287,26 @@ class Zoo:
         if rows.empty:
             raise unknown_name("model", model_id, self.models["model_id"], way_out="see .models.model_id")
         return ModelSpecification.model_validate_json(rows.iloc[0])
+
+    def wrong_labels(self, model_id: str) -> pd.DataFrame:
+        """List the training items that a model saw with a wrong label.
+
+        Args:
+            model_id: The model.
+
+        Returns:
+            A row an item: `item` (its place in the whole training set), `label`, `trained_label`; none
+            without label noise. With a `fraction` some of them were not seen at all.
+
+        Raises:
+            UnknownNameError: The view has no such model.
+        """
+        key = self.specification(model_id).dataset.labels_key
+        if LABELS not in self.manifest.files:
+            return pd.DataFrame(columns=[c.name for c in LABEL_COLUMNS[1:]])
+        record = self.manifest.files[LABELS]
+        table = read_parquet(self.root / LABELS, LABEL_COLUMNS, rows=record.rows)
+        return table[table["dataset"] == key].drop(columns="dataset").reset_index(drop=True)
 
     def dataset(self, target: str | None = None) -> WeightDataset:
         """Give the view as a torch dataset.

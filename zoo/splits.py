@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -45,8 +45,8 @@ class SplitFile(BaseModel):
 
     Attributes:
         id: Name and version, such as `iid-v1`; a changed split is a new id.
-        kind: `iid`: cells are drawn alike.
-        group: What stays together: the cell.
+        kind: `iid`: cells are drawn alike; `subset`: so are subsets of classes, and test holds unseen ones.
+        group: What stays together: the cell, or all cells whose networks know the same classes.
         fractions: Shares of train, val and test that were asked for; they sum to 1.
         train: Sorted cell ids that a method may fit.
         val: Sorted cell ids that choices may see.
@@ -56,8 +56,8 @@ class SplitFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(min_length=1)
-    kind: Literal["iid"] = "iid"
-    group: Literal["cell"] = "cell"
+    kind: Literal["iid", "subset"] = "iid"
+    group: Literal["cell", "classes"] = "cell"
     fractions: Fractions
     train: CellIds
     val: CellIds
@@ -120,16 +120,63 @@ def iid_split(
         (6, 2, 2)
     """
     share = _sum_to_one(fractions)
-    cells = sorted(set(cell_ids), key=lambda cell: hashlib.sha256(f"{split_id}:{cell}".encode()).digest())
-    if len(cells) < len(SIDES):
+    sides = _cut(cell_ids, split_id, share, what="cells")
+    return SplitFile(id=split_id, fractions=share, **sides)
+
+
+def subset_split(
+    classes: Mapping[str, str],
+    *,
+    split_id: str = "subset-v1",
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+) -> SplitFile:
+    """Divide cells by the classes that their networks know: those of a test cell were never seen together.
+
+    Subsets of classes are ordered by SHA-256 of `<split_id>:<classes>` and cut as `iid_split` cuts cells.
+
+    Args:
+        classes: The classes, such as `0-3-7`, by cell id.
+        split_id: Name of the split; another name is another draw.
+        fractions: Shares of train, val and test among the subsets; they sum to 1.
+
+    Returns:
+        The split; no side is empty.
+
+    Raises:
+        SpecificationError: There are fewer than three subsets, or the fractions are not shares of one.
+
+    Example:
+        >>> split = subset_split({f"{one}-cell{n}": one for one in ("0-1", "0-2", "1-2") for n in range(2)})
+        >>> [len({cell.split("-cell")[0] for cell in side}) for side in (split.train, split.val, split.test)]
+        [1, 1, 1]
+    """
+    share = _sum_to_one(fractions)
+    subsets = _cut(classes.values(), split_id, share, what="subsets of classes")
+    sides = {
+        side: sorted(cell for cell, known in classes.items() if known in set(chosen))
+        for side, chosen in subsets.items()
+    }
+    return SplitFile(id=split_id, kind="subset", group="classes", fractions=share, **sides)
+
+
+def _cut(
+    names: Iterable[str], split_id: str, share: tuple[float, float, float], *, what: str
+) -> dict[str, list[str]]:
+    """Order names by their hash, and cut them at the rounded cumulative shares."""
+    ordered = sorted(set(names), key=lambda name: hashlib.sha256(f"{split_id}:{name}".encode()).digest())
+    count = len(ordered)
+    if count < len(SIDES):
         raise SpecificationError(
-            f"a split needs at least 3 cells, one for each of train, val and test, got {len(cells)}; "
+            f"a split needs at least 3 {what}, one for each of train, val and test, got {count}; "
             "give an axis of the recipe more values"
         )
-    first = min(max(round(share[0] * len(cells)), 1), len(cells) - 2)
-    second = min(max(round((share[0] + share[1]) * len(cells)), first + 1), len(cells) - 1)
-    cuts = {"train": cells[:first], "val": cells[first:second], "test": cells[second:]}
-    return SplitFile(id=split_id, fractions=share, **{side: sorted(cut) for side, cut in cuts.items()})
+    first = min(max(round(share[0] * count), 1), count - 2)
+    second = min(max(round((share[0] + share[1]) * count), first + 1), count - 1)
+    return {
+        "train": sorted(ordered[:first]),
+        "val": sorted(ordered[first:second]),
+        "test": sorted(ordered[second:]),
+    }
 
 
 def check_leakage(split: SplitFile, models: pd.DataFrame) -> list[str]:
@@ -139,10 +186,11 @@ def check_leakage(split: SplitFile, models: pd.DataFrame) -> list[str]:
 
     Args:
         split: The split.
-        models: Table with a column `cell_id`.
+        models: Table with a column `cell_id`, and `classes` for a split by subsets of them.
 
     Returns:
-        One sentence a fault: a cell on two sides, on none, or that no model belongs to; empty where clean.
+        One sentence a fault: a cell on two sides, on none, or that no model belongs to, classes on two sides;
+        empty where clean.
 
     Example:
         >>> models = pd.DataFrame({"cell_id": ["a", "b", "c", "c"]})
@@ -162,4 +210,12 @@ def check_leakage(split: SplitFile, models: pd.DataFrame) -> list[str]:
     ]
     faults += [f"cell {cell!r} of the table of models is on no side" for cell in sorted(known - sides.keys())]
     faults += [f"cell {cell!r} is not in the table of models" for cell in sorted(sides.keys() - known)]
+    if split.group == "classes":
+        of_subset = models.groupby("classes")["cell_id"]
+        found = {known: {s for c in cells for s in sides.get(c, ())} for known, cells in of_subset}
+        faults += [
+            f"the classes {known!r} are in {' and '.join(sorted(on))}; expected one side"
+            for known, on in found.items()
+            if len(on) > 1
+        ]
     return [f"split {split.id!r}: {fault}" for fault in faults]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from zoo.errors import FormatError, SpecificationError
-from zoo.splits import SIDES, SplitFile, check_leakage, iid_split
+from zoo.splits import SIDES, SplitFile, check_leakage, iid_split, subset_split
 
 CELLS = [f"width{w}-learning_rate{r}" for w in (4, 8, 16, 32) for r in (0.01, 0.1, 1.0)]
 
@@ -109,3 +109,43 @@ def test_missing_and_unknown_cells_are_found():
         "split 'iid-v1': cell 'new' of the table of models is on no side",
         f"split 'iid-v1': cell {CELLS[0]!r} is not in the table of models",
     ]
+
+
+# by subsets of classes
+
+SUBSETS = {f"classes{one}-lr{r}": one for one in ("0-1", "0-2", "1-2", "3-4", "5-9") for r in (0.1, 1)}
+
+
+def subset_models(classes=SUBSETS):
+    return pd.DataFrame({"cell_id": list(classes), "classes": list(classes.values())})
+
+
+def test_cells_of_the_same_classes_stay_together():
+    split = subset_split(SUBSETS)
+    on = {side: {SUBSETS[cell] for cell in getattr(split, side)} for side in SIDES}
+    assert sum(map(len, on.values())) == len(set().union(*on.values())) == 5
+    assert sorted(split.train + split.val + split.test) == sorted(SUBSETS)
+    assert check_leakage(split, subset_models()) == []
+    assert SplitFile.from_json(split.to_json(), source="x.json") == split
+
+
+def test_subsets_are_ordered_by_the_hash_of_split_and_classes():
+    ranked = sorted(
+        set(SUBSETS.values()), key=lambda one: hashlib.sha256(f"subset-v1:{one}".encode()).hexdigest()
+    )
+    assert {SUBSETS[cell] for cell in subset_split(SUBSETS).train} == set(ranked[:3])
+
+
+def test_classes_on_two_sides_are_a_leak():
+    split = subset_split(SUBSETS)
+    moved = split.train[0]
+    leaky = split.model_copy(update={"train": split.train[1:], "test": sorted([*split.test, moved])})
+    faults = check_leakage(leaky, subset_models())
+    assert faults == [
+        f"split 'subset-v1': the classes {SUBSETS[moved]!r} are in test and train; expected one side"
+    ]
+
+
+def test_too_few_subsets_are_refused():
+    with pytest.raises(SpecificationError, match=r"at least 3 subsets of classes, .*got 2; give an axis"):
+        subset_split({"a": "0-1", "b": "0-2", "c": "0-1"})

@@ -3,6 +3,8 @@
 from zoo.spec.columns import ADDED_COLUMNS as ADDED_COLUMNS
 from zoo.spec.columns import CORE_COLUMNS as CORE_COLUMNS
 from zoo.spec.columns import KEYS as KEYS
+from zoo.spec.columns import LABEL_COLUMNS as LABEL_COLUMNS
+from zoo.spec.columns import LABELS as LABELS
 from zoo.spec.columns import MODEL_COLUMNS as MODEL_COLUMNS
 from zoo.spec.columns import Column as Column
 from zoo.spec.columns import TableName as TableName

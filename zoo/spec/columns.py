@@ -84,6 +84,14 @@ PAIR_COLUMNS = _columns(
     ("checkpoint_a", "string", "last checkpoint of the model with the lower seed"),
     ("checkpoint_b", "string", "last checkpoint of the model with the higher seed"),
 )
+LABEL_COLUMNS = _columns(
+    ("dataset", "string", "`labels_key` of the dataset: a digest of all that decides its labels"),
+    ("item", "int32", "place of a training item whose label was replaced, from 0"),
+    ("label", "int32", "its true class, numbered as the network does"),
+    ("trained_label", "int32", "the class that it was trained on"),
+)
+"""Of the file of wrong labels, which a zoo with label noise has."""
+LABELS = "labels.parquet"
 
 CORE_COLUMNS: dict[TableName, tuple[Column, ...]] = {
     "models": MODEL_COLUMNS,

@@ -77,6 +77,12 @@ class DatasetSpecification(GrowingSpecification):
         return None if self.classes is None else tuple(map(int, self.classes.split("-")))
 
     @property
+    def labels_key(self) -> str:
+        """First 16 digits of the SHA-256 of all that decides the labels: equal where they are."""
+        exclude = {"fraction", "subset_seed", "crop", "flip", "rotation"}
+        return digest(self.model_dump(mode="json", exclude=exclude))[:16]
+
+    @property
     def augmented(self) -> bool:
         """Whether training images are shifted, mirrored or turned."""
         return bool(self.crop or self.flip or self.rotation)

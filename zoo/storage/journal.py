@@ -25,7 +25,7 @@ class Entry(BaseModel):
     Attributes:
         kind: What the file holds.
         path: Its path in the zoo.
-        shard: The weight shard that it belongs to; its own path for a weight shard.
+        shard: The weight shard that it belongs to; its own path where it belongs to none.
         of: Digest of that shard when the file was made; missing for a weight shard.
         record: Size, digest and rows.
         protocol: Protocol of a measurement.
@@ -35,7 +35,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["weights", "predictions", "measurement"]
+    kind: Literal["weights", "predictions", "measurement", "labels"]
     path: Annotated[str, AfterValidator(check_path)]
     shard: Annotated[str, AfterValidator(check_path)]
     record: FileRecord
@@ -62,7 +62,7 @@ class Journal:
         """List the entries of one kind.
 
         Args:
-            kind: `weights`, `predictions` or `measurement`.
+            kind: `weights`, `predictions`, `measurement` or `labels`.
 
         Returns:
             The entries, by path.
