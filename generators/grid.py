@@ -146,8 +146,8 @@ def plan(recipe: Recipe) -> list[Stack]:
     """Group a recipe's models into stacks.
 
     A stack shares architecture, data, share of the items, batch size, optimiser, precision and the steps of
-    attacks; cells stay whole, so that what is measured on pairs needs one shard. The plan depends on the recipe alone: a run cut
-    off finds its shards again.
+    attacks; cells stay whole, so that what is measured on pairs needs one shard. The plan depends on the
+    recipe alone: a run cut off finds its shards again.
 
     Args:
         recipe: The recipe.

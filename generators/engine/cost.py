@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,8 @@ from zoo.spec import ArchitectureSpecification, DataShape
 from zoo.training import optimizers
 
 _PROBE_ITEMS = 4
+_ATTACK_BYTES = 64
+"""Most that an attack holds for each number of its inputs: draws, bounds, the moved input and its slope."""
 GATHERED_BYTES = 64 << 20
 """Most that the batches of an epoch take beside the data, for all rows together."""
 
@@ -101,10 +104,12 @@ def flops_per_epoch(stack: Stack) -> float:
         stack: The stack.
 
     Returns:
-        Those of forward and backward pass over its items, as often as its optimiser asks for gradients.
+        Those of forward and backward pass over its items, as often as its optimiser asks for gradients, and
+        once for each step of an attack, which differentiates by the inputs alone: that is a little less.
     """
-    rule = optimizers.get(stack.models[0].spec.training.optimizer)
-    return item_cost(stack).flops * stack.items * rule.gradients_per_step
+    training = stack.models[0].spec.training
+    gradients = optimizers.get(training.optimizer).gradients_per_step + (training.adversarial_steps or 0)
+    return item_cost(stack).flops * stack.items * gradients
 
 
 def row_bytes(stack: Stack) -> int:
@@ -114,13 +119,14 @@ def row_bytes(stack: Stack) -> int:
         stack: The stack.
 
     Returns:
-        Weights, gradient and slots, three passing copies of them, activations and their gradients.
+        Weights, gradient and slots, three passing copies of them, activations and their gradients, and what
+        an attack keeps of the inputs.
     """
-    training = stack.models[0].spec.training
-    copies = 5 + len(optimizers.get(training.optimizer).slots)
-    return int(
-        4 * copies * stack.layout.size + 2 * min(training.batch_size, stack.items) * item_cost(stack).bytes
-    )
+    spec, item_bytes = stack.models[0].spec, 2 * item_cost(stack).bytes
+    copies = 5 + len(optimizers.get(spec.training.optimizer).slots)
+    if spec.training.adversarial_steps is not None:
+        item_bytes += _ATTACK_BYTES * math.prod(datasets.shape(spec.dataset).inputs)
+    return int(4 * copies * stack.layout.size + min(spec.training.batch_size, stack.items) * item_bytes)
 
 
 def resting_bytes(stack: Stack) -> int:

@@ -77,9 +77,9 @@ class Attack:
         for _ in range(self.steps):
             point = found.detach().requires_grad_()
             (slope,) = torch.autograd.grad(losses(point).sum(), point)
-            # where the slope is no number nothing moves: that is for the loss itself to tell
-            uphill = slope.sign().nan_to_num(nan=0.0)
-            found = (point.detach() + uphill * (radii * (_STRIDE / self.steps))).clamp(floor, ceiling)
+            # the sign of what is no number is 0 in torch: nothing moves there, the loss itself shall tell
+            stride = slope.sign() * (radii * (_STRIDE / self.steps))
+            found = (point.detach() + stride).clamp(floor, ceiling)
         return found
 
 

@@ -117,10 +117,10 @@ class StackTrainer:
 
     def _make_attack(self) -> Attack | None:
         steps = self.rows[0].training.adversarial_steps
-        radii = [row.training.adversarial_epsilon or 0.0 for row in self.rows]
-        if steps is None or not any(radii):
+        if steps is None:
             return None
-        return Attack(steps, self.parameters.new_tensor(radii).unsqueeze(1), *self._input_range)
+        radii = self.parameters.new_tensor([[row.training.adversarial_epsilon] for row in self.rows])
+        return Attack(steps, radii, *self._input_range)
 
     @cached_property
     def _input_range(self) -> tuple[Tensor, Tensor]:

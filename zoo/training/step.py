@@ -220,9 +220,7 @@ def take_step(
     return gradient.losses
 
 
-def _attacked(
-    rule: Rule, parameters: Tensor, buffers: Buffers, batch: Batch, scale: Tensor | None
-) -> Batch:
+def _attacked(rule: Rule, parameters: Tensor, buffers: Buffers, batch: Batch, scale: Tensor | None) -> Batch:
     """Move the inputs to where the losses are higher, with the dropout of this step and in training mode."""
     assert rule.attack is not None
     keys, start = batch.keys[:-1], batch.keys[-1]

@@ -38,7 +38,8 @@ def low_rank(matrix: Float[Tensor, "rows columns"], rank: int) -> Float[Tensor, 
     left, values, right = torch.linalg.svd(exact, full_matrices=False)
     kept = values[:rank]
     scale = torch.linalg.norm(exact) / torch.linalg.norm(kept).clamp(min=_TINY)
-    return ((left[:, :rank] * (kept * scale)) @ right[:rank]).to(matrix.dtype)
+    found: Tensor = (left[:, :rank] * (kept * scale)) @ right[:rank]
+    return found.to(matrix.dtype)
 
 
 def low_rank_weights(vector: Float[Tensor, " params"], layout: Layout, rank: int) -> Float[Tensor, " params"]:
