@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-ray lint bench
+.PHONY: help setup data demo test test-slow test-ray lint bench
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -16,6 +16,9 @@ setup: $(STAMP) ## make the virtual environment and install everything into it
 $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 	@bash scripts/setup.sh "$(VENV)"
 	@touch $@
+
+data: ## install the packages with Fashion-MNIST and the text (Debian and Ubuntu, as root)
+	@bash scripts/data.sh
 
 demo: setup ## train, measure, draw and score a small zoo; leaves it under demo/
 	$(VENV)/bin/phasezoo demo --out demo

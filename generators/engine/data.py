@@ -9,14 +9,14 @@ from torch import Tensor
 
 from zoo import datasets
 from zoo.spec import DatasetSpecification
-from zoo.training import StackData
+from zoo.training import Augmentation, StackData
 
 
 def training_data(specs: Sequence[DatasetSpecification], device: str) -> StackData:
     """Put together what a stack is trained on: one resident copy of the inputs, targets network by network.
 
     Args:
-        specs: The dataset of each network; their inputs are the same (`datasets.residence`).
+        specs: The dataset of each network; their inputs and augmentation are the same (`datasets.residence`).
         device: Torch device.
 
     Returns:
@@ -28,7 +28,9 @@ def training_data(specs: Sequence[DatasetSpecification], device: str) -> StackDa
     if any(spec.fraction < 1 or spec.kept_classes for spec in specs):
         found = [whole.training_items(spec) for whole, spec in zip(wholes, specs, strict=True)]
         items = torch.stack(found).to(device)
-    return StackData(wholes[0].train.x.to(device), _rows(labels, device), items)
+    first = specs[0]
+    shown = Augmentation(first.crop, first.flip, first.rotation) if first.augmented else None
+    return StackData(wholes[0].train.x.to(device), _rows(labels, device), items, shown)
 
 
 def _rows(labels: Sequence[Tensor], device: str) -> Tensor:

@@ -6,6 +6,7 @@ from zoo.architectures.registry import build as build
 from zoo.architectures.registry import initialise as initialise
 from zoo.architectures.registry import layout as layout
 from zoo.architectures.registry import names as names
+from zoo.architectures.registry import option_names as option_names
 from zoo.architectures.registry import options as options
 from zoo.architectures.registry import resolve as resolve
 from zoo.spec import DataShape as DataShape

@@ -139,9 +139,11 @@ class Block(nn.Module):
         """
         if self.norm == "post":
             x = self.ln_1(x + self.attn(x))
-            return self.ln_2(x + self.mlp(x))  # type: ignore[no-any-return]
-        x = x + self.ln_1_out(self.attn(self.ln_1(x)))
-        return x + self.ln_2_out(self.mlp(self.ln_2(x)))
+            x = self.ln_2(x + self.mlp(x))
+        else:
+            x = x + self.ln_1_out(self.attn(self.ln_1(x)))
+            x = x + self.ln_2_out(self.mlp(self.ln_2(x)))
+        return x
 
 
 def check_heads(model_dim: int, heads: int, way_out: str) -> None:
@@ -184,7 +186,7 @@ class HeadDimOptions(ArchitectureOptions):
 
 @torch.no_grad()
 def draw_xavier(module: nn.Module, generator: Generator, *, std: float) -> None:
-    """Draw linear layers as Vaswani et al.'s own code and that of ViT do: Xavier-uniform, biases 0.
+    """Draw linear layers Xavier-uniform, as the released code of ViT draws its blocks, with biases 0.
 
     Queries, keys and values count as three matrices (Glorot and Bengio 2010: the bound of an `m x n` matrix
     is `sqrt(6 / (m + n))`). Normalisations begin at gain 1 and shift 0; all else (embeddings, positions,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from zoo.architectures.attention import Block, BlockShape, HeadDimOptions
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import NORMS
+from zoo.architectures.shapes import wrong_inputs
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -50,7 +51,7 @@ class GPTNetwork(nn.Module):
         self.h = nn.ModuleList(Block(shape) for _ in range(options.depth))
         self.ln_f = nn.LayerNorm(options.model_dim)
 
-    def forward(self, x: Int[Tensor, "batch places"]) -> Float[Tensor, "batch places tokens"]:
+    def forward(self, x: Integer[Tensor, "batch places"]) -> Float[Tensor, "batch places tokens"]:
         """Give the logits of each place's next token.
 
         Args:
@@ -92,10 +93,7 @@ class GPT(Architecture):
             SpecificationError: The inputs are no sequences of tokens, or the outputs are not the tokens.
         """
         if data.tokens is None or len(data.inputs) != 1:
-            raise SpecificationError(
-                f"the gpt takes sequences of tokens, this dataset has inputs of shape {data.inputs} and "
-                f"{data.tokens or 'no'} tokens; choose another architecture, or a dataset of text"
-            )
+            raise wrong_inputs(self.name, "sequences of tokens", data)
         if data.classes != data.tokens:
             raise SpecificationError(
                 f"the gpt predicts one of its {data.tokens} tokens at each place, this dataset has "
@@ -106,8 +104,8 @@ class GPT(Architecture):
     def initialise(self, module: nn.Module, generator: Generator) -> None:
         """Draw the initial weights: N(0, 0.02^2), biases 0; `c_proj` by `1/sqrt(2 depth)` smaller.
 
-        The last is GPT-2's: each block adds twice to the residual stream, whose variance shall not grow with
-        the depth (Radford et al. 2019, section 2.3).
+        The last is the paper's: each block adds twice to the residual stream, whose variance shall not grow
+        with the depth (Radford et al. 2019, section 2.3).
 
         Args:
             module: A network that `build` made.

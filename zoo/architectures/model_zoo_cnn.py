@@ -102,7 +102,7 @@ class ModelZooCNN(Architecture):
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 draw(layer.weight, generator=generator)
-                nn.init.constant_(layer.bias, _FIRST_BIAS)
+                nn.init.constant_(layer.get_parameter("bias"), _FIRST_BIAS)
 
 
 def _layers(options: ModelZooCNNOptions, channels: int, flat: int) -> list[nn.Module]:

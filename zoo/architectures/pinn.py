@@ -7,7 +7,7 @@ from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.mlp import MLP, MLPOptions
-from zoo.errors import SpecificationError
+from zoo.architectures.shapes import wrong_inputs
 from zoo.spec import DataShape
 
 
@@ -47,18 +47,15 @@ class PINN(Architecture):
             SpecificationError: The inputs are no coordinates.
         """
         if len(data.inputs) != 1 or data.tokens is not None:
-            raise SpecificationError(
-                f"the pinn takes coordinates, this dataset has inputs of shape {data.inputs} and "
-                f"{data.tokens or 'no'} tokens; choose another architecture, or a dataset of an equation"
-            )
+            raise wrong_inputs(self.name, "coordinates", data)
         chosen = PINNOptions.model_validate(options.model_dump())
         return MLP().build(MLPOptions(width=chosen.width, depth=chosen.depth, activation="tanh"), data)
 
     def initialise(self, module: nn.Module, generator: Generator) -> None:
         """Draw the initial weights: Xavier-normal (Glorot and Bengio 2010), biases 0.
 
-        This is our choice, the usual one for tanh: the paper's text says nothing of initial weights, and its
-        released code leaves them at torch's default.
+        This is our choice, the usual one for tanh; the released code of the paper leaves torch's default,
+        uniform weights and biases.
 
         Args:
             module: A network that `build` made.

@@ -10,12 +10,34 @@ from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.cnn import CNN
+from zoo.architectures.gpt import GPT
 from zoo.architectures.mlp import MLP
+from zoo.architectures.model_zoo_cnn import ModelZooCNN
+from zoo.architectures.pinn import PINN
+from zoo.architectures.residual import ResidualStack
+from zoo.architectures.resnet import ResNet
+from zoo.architectures.transformer import Transformer
+from zoo.architectures.twins import Twins
+from zoo.architectures.vit import ViT
 from zoo.errors import SpecificationError, unknown_name
 from zoo.spec import ArchitectureSpecification, DataShape, Layout, describe
 from zoo.weights import layout_of
 
-_REGISTRY: dict[str, Architecture] = {family.name: family for family in (MLP(), CNN())}
+_REGISTRY: dict[str, Architecture] = {
+    family.name: family
+    for family in (
+        MLP(),
+        CNN(),
+        ResNet(),
+        ModelZooCNN(),
+        Twins(),
+        ResidualStack(),
+        ViT(),
+        GPT(),
+        Transformer(),
+        PINN(),
+    )
+}
 
 
 def names() -> list[str]:
@@ -58,6 +80,25 @@ def options(architecture: ArchitectureSpecification) -> ArchitectureOptions:
         SpecificationError: An option is unknown or out of range.
     """
     return _options(architecture)
+
+
+def option_names(name: str) -> list[str]:
+    """List the options of an architecture.
+
+    Args:
+        name: Registered name.
+
+    Returns:
+        Their names, in the order in which they are declared.
+
+    Raises:
+        UnknownNameError: No architecture has this name.
+
+    Example:
+        >>> option_names("mlp")[:3]
+        ['width', 'depth', 'activation']
+    """
+    return list(_family(name).options.model_fields)
 
 
 def resolve(architecture: ArchitectureSpecification) -> ArchitectureSpecification:

@@ -16,6 +16,8 @@ from zoo.spec import DataShape
 _FIRST_BIAS = 0.01
 
 Images = Float[Tensor, "batch channels height width"]
+Halved = Float[Tensor, "batch more low narrow"]
+"""Images after a block, which may have more channels and half the height and width."""
 
 
 class ResNetOptions(ArchitectureOptions):
@@ -45,7 +47,7 @@ class _Basic(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _shortcut(channels, width, stride)
 
-    def forward(self, x: Images) -> Images:
+    def forward(self, x: Images) -> Halved:
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -54,7 +56,7 @@ class _Basic(nn.Module):
 
 
 class _Bottleneck(nn.Module):
-    """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut; the stride is in the middle, as torchvision has it."""
+    """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut; the middle one strides, as in torchvision."""
 
     expansion = 4
 
@@ -69,7 +71,7 @@ class _Bottleneck(nn.Module):
         self.relu = nn.ReLU()
         self.downsample = _shortcut(channels, width * self.expansion, stride)
 
-    def forward(self, x: Images) -> Images:
+    def forward(self, x: Images) -> Halved:
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -152,7 +154,7 @@ class ResNet(Architecture):
 
         Raises:
             SpecificationError: The inputs are no images.
-        """  # noqa: DOC502 - need_images raises it
+        """
         channels, _, _ = need_images(self.name, data)
         return _ResNet(ResNetOptions.model_validate(options.model_dump()), channels, data.classes)
 

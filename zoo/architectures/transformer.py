@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from zoo.architectures.attention import Block, BlockShape, NormPlace, check_heads, draw_xavier
 from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.architectures.shapes import wrong_inputs
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -71,7 +72,7 @@ class TransformerNetwork(nn.Module):
         Returns:
             `(batch, n_classes)`.
         """
-        cut = x.long() if isinstance(self.embed, nn.Embedding) else x.unflatten(-1, (-1, self.patch))
+        cut = x.long() if isinstance(self.embed, nn.Embedding) else x.reshape(len(x), -1, self.patch)
         stream = self.dropout(self.embed(cut) + self.positions)
         for block in self.h:
             stream = block(stream)
@@ -106,10 +107,7 @@ class Transformer(Architecture):
             SpecificationError: The inputs are neither tokens nor vectors, or the patch does not divide them.
         """
         if len(data.inputs) != 1:
-            raise SpecificationError(
-                f"the transformer takes tokens or vectors, this dataset has inputs of shape {data.inputs}; "
-                "choose another architecture, such as vit for images"
-            )
+            raise wrong_inputs(self.name, "vectors or sequences of tokens", data)
         chosen = TransformerOptions.model_validate(options.model_dump())
         if data.tokens is None and data.inputs[0] % chosen.patch:
             raise SpecificationError(

@@ -1,7 +1,8 @@
-"""One network three times: fully connected, locally connected and convolutional, each within the one before."""
+"""One network three times, each within the one before: fully connected, locally connected, convolutional."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from torch.nn import functional
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
 from zoo.architectures.shapes import need_images
+from zoo.errors import FormatError
 from zoo.spec import DataShape
 
 _KERNEL, _STRIDE, _PADDING = 3, 2, 1
@@ -84,8 +86,7 @@ class LocallyConnected(nn.Module):
         width, height, breadth = self.above
         kernels = self.weight.view(width, height * breadth, -1)
         products = torch.einsum("wps,bsp->bwp", kernels, _unfold(x))
-        outputs: Tensor = (products + self.bias.view(width, -1)).unflatten(-1, (height, breadth))
-        return outputs
+        return (products + self.bias.view(width, -1)).view(-1, width, height, breadth)
 
 
 def _layer(connection: str, below: ImageShape, width: int) -> nn.Module:
@@ -129,7 +130,7 @@ class Twins(Architecture):
 
         Raises:
             SpecificationError: The inputs are no images.
-        """  # noqa: DOC502 - need_images raises it
+        """
         below = need_images(self.name, data)
         chosen = TwinsOptions.model_validate(options.model_dump())
         hidden: OrderedDict[str, nn.Module] = OrderedDict()
@@ -164,15 +165,70 @@ class Twins(Architecture):
 # from one twin to the next
 
 
-def _hidden(tensors: Mapping[str, Tensor], data: DataShape) -> Iterator[tuple[str, ImageShape, ImageShape]]:
-    """Walk over the hidden layers of a network that is not full: name, shape below, shape above."""
-    below, number = need_images(Twins.name, data), 1
-    while f"layer{number}.weight" in tensors:
-        name = f"layer{number}"
-        channels = below[0]
-        tensor = tensors[f"{name}.weight"]
-        positions = math.prod(_above(below, 1))
-        width = len(tensor) if tensor.ndim == 4 else len(tensor) // positions
+def local_from_convolutional(tensors: Mapping[str, Tensor], data: DataShape) -> dict[str, Tensor]:
+    """Write a convolutional network as a locally connected one: every position gets the shared kernel.
+
+    Args:
+        tensors: State dict of a convolutional twin.
+        data: Shape of its inputs.
+
+    Returns:
+        State dict of the local twin that computes the same function.
+
+    Raises:
+        SpecificationError: The inputs are no images.
+        FormatError: The state dict is none of a convolutional twin for these inputs.
+    """
+    found = {name: tensor.clone() for name, tensor in tensors.items()}
+    for name, _, above in _hidden(tensors, data, "convolutional"):
+        positions = math.prod(above[1:])
+        kernels = tensors[f"{name}.weight"].flatten(1)
+        found[f"{name}.weight"] = kernels.repeat_interleave(positions, dim=0)
+        found[f"{name}.bias"] = tensors[f"{name}.bias"].repeat_interleave(positions)
+    return found
+
+
+def full_from_local(tensors: Mapping[str, Tensor], data: DataShape) -> dict[str, Tensor]:
+    """Write a locally connected network as a fully connected one: weights between units out of sight are 0.
+
+    Args:
+        tensors: State dict of a local twin.
+        data: Shape of its inputs.
+
+    Returns:
+        State dict of the full twin that computes the same function.
+
+    Raises:
+        SpecificationError: The inputs are no images.
+        FormatError: The state dict is none of a local twin for these inputs.
+    """
+    found = {name: tensor.clone() for name, tensor in tensors.items()}
+    for name, below, above in _hidden(tensors, data, "local"):
+        weight, units = tensors[f"{name}.weight"], math.prod(below)
+        # the number of each unit that is seen, from 1: what lies beyond the border is 0
+        numbers = torch.arange(1.0, units + 1, dtype=torch.float64, device=weight.device)
+        seen = _unfold(numbers.view(1, *below))[0].T.long().repeat(above[0], 1)
+        found[f"{name}.weight"] = weight.new_zeros(len(weight), units + 1).scatter(1, seen, weight)[:, 1:]
+    return found
+
+
+def _hidden(
+    tensors: Mapping[str, Tensor], data: DataShape, connection: str
+) -> Iterator[tuple[str, ImageShape, ImageShape]]:
+    """Walk over the hidden layers: name, shape below, shape above."""
+    below = need_images(Twins.name, data)
+    for number in itertools.count(1):
+        weight = tensors.get(f"layer{number}.weight")
+        if weight is None and number > 1:
+            return
+        sight = (below[0], _KERNEL, _KERNEL) if connection == "convolutional" else (_KERNEL**2 * below[0],)
+        if weight is None or weight.shape[1:] != sight:
+            raise FormatError(
+                f"layer{number}.weight of a {connection} twin has the shape (..., "
+                f"{', '.join(map(str, sight))}), got {None if weight is None else tuple(weight.shape)}; give "
+                "the state dict of such a twin, and the shape of its inputs"
+            )
+        width = len(weight) if len(sight) > 1 else len(weight) // math.prod(_above(below, 1))
         above = _above(below, width)
-        yield name, (channels, *below[1:]), above
-        below, number = above, number + 1
+        yield f"layer{number}", below, above
+        below = above

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from zoo.architectures.attention import Block, BlockShape, HeadDimOptions, draw_xavier
 from zoo.architectures.base import Architecture, ArchitectureOptions
+from zoo.architectures.shapes import need_images
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -55,7 +56,9 @@ class ViTNetwork(nn.Module):
 
     def _cut(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch places pixels"]:
         """Cut images into patches, row by row; a patch's numbers stand as in a kernel of `nn.Conv2d`."""
-        cut = x.unflatten(-1, (-1, self.patch)).unflatten(-3, (-1, self.patch))
+        batch, channels, height, width = x.shape
+        side = self.patch
+        cut = x.reshape(batch, channels, height // side, side, width // side, side)
         return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
@@ -68,7 +71,7 @@ class ViTNetwork(nn.Module):
             `(batch, n_classes)`.
         """
         patches = self.patches(self._cut(x))
-        first = self.class_token.to(patches.dtype).expand(len(x), 1, -1)
+        first = self.class_token.expand(len(x), 1, -1)
         x = self.dropout(torch.cat([first, patches], dim=1) + self.positions)
         for block in self.h:
             x = block(x)
@@ -103,22 +106,18 @@ class ViT(Architecture):
             SpecificationError: The inputs are no images, or the patch does not divide their sides.
         """
         chosen = ViTOptions.model_validate(options.model_dump())
-        if len(data.inputs) != 3:
-            raise SpecificationError(
-                "the vit takes images (channels, height, width), this dataset has inputs of shape "
-                f"{data.inputs}; choose another architecture, or a dataset of images"
-            )
-        if any(side % chosen.patch for side in data.inputs[1:]):
+        _, height, width = need_images(self.name, data)
+        if height % chosen.patch or width % chosen.patch:
             raise SpecificationError(
                 f"the vit cuts images into patches of side {chosen.patch}, which does not divide both sides "
-                f"of {data.inputs[1]} x {data.inputs[2]} images; choose a patch that does"
+                f"of {height} x {width} images; choose a patch that does"
             )
         return ViTNetwork(chosen, data)
 
     def initialise(self, module: nn.Module, generator: Generator) -> None:
         """Draw the initial weights: Xavier-uniform matrices, class token and positions from N(0, 0.02^2).
 
-        The paper's own code begins with a head and a class token of zeros; here both are drawn, so that
+        The released code begins with a head and a class token of zeros; here both are drawn, so that
         initial networks differ in every matrix.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -113,7 +113,7 @@ class Convection(DatasetFamily):
         Returns:
             As many as there are points.
         """
-        return Sizes(cast("ConvectionOptions", options).points)
+        return Sizes(ConvectionOptions.model_validate(options.model_dump()).points)
 
     def load(self, options: DatasetOptions, /) -> Dataset:
         """Draw the points and solve the equation.
@@ -124,7 +124,7 @@ class Convection(DatasetFamily):
         Returns:
             float32 throughout. The inputs of equal points are the same tensors, whatever the coefficient.
         """
-        own = cast("ConvectionOptions", options)
+        own = ConvectionOptions.model_validate(options.model_dump())
         points = _points(own.points, own.points_seed)
         val, test = (Items(side, solution(side, own.coefficient)) for side in (points.val, points.test))
         return Dataset(

@@ -78,8 +78,8 @@ OFFICIAL = FashionMnist(
         val=6_000,
         test=10_000,
         licence="MIT",
-        source="H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine "
-        f"Learning Algorithms, arXiv:1708.07747, 2017; {_PAGE}",
+        source="H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking "
+        f"Machine Learning Algorithms, arXiv:1708.07747, 2017; {_PAGE}",
     ),
     train=(
         _file(

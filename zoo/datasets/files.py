@@ -1,9 +1,10 @@
 """Official files of datasets: found on this machine, else downloaded, and never used unchecked.
 
-A file is looked for in its dataset's folder of `data_folder()`, then where a package of the system puts it. What
-is not there is downloaded from its publisher over https, unless `PHASEZOO_OFFLINE=1` forbids that. The digests
-are SHA-256 of the files as their publishers offer them; they agree between several public records, and for CIFAR
-and Fashion-MNIST with the MD5 on the publisher's page.
+A file is looked for in its dataset's folder of `data_folder()`, then where a package of the system puts it.
+What is not there is downloaded from its publisher over https, unless `PHASEZOO_OFFLINE=1` forbids that.
+
+The digests are SHA-256. Publishers give MD5 or nothing: those of Fashion-MNIST were computed from Debian's
+package, the others are those that several independent public libraries pin.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO
+from typing import Any
 from urllib.error import URLError
 
 from rich.console import Console
@@ -228,11 +228,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, schemes: frozenset[str]) -> None:
         self.schemes = schemes
 
-    def redirect_request(  # noqa: PLR0913, PLR0917 -- the arguments are those of the base class
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         _follow(newurl, self.schemes)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @contextmanager

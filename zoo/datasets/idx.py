@@ -13,7 +13,7 @@ from zoo.errors import FormatError
 _UNSIGNED_BYTE = 0x08
 
 
-def parse_idx(content: bytes, shape: tuple[int, ...], path: Path) -> UInt8[np.ndarray, "..."]:
+def parse_idx(content: bytes, shape: tuple[int, ...], path: Path) -> UInt8[np.ndarray, "*shape"]:
     """Read an array of bytes; what the header says is believed only where it is what is expected.
 
     Args:

@@ -85,7 +85,8 @@ class ImageSet:
         for label, (expected, got) in enumerate(zip(self.counts, found, strict=True)):
             if got != expected:
                 raise IntegrityError(
-                    f"class {label} of {self.name} has {got:,} training items instead of {expected:,}; {_AGAIN}"
+                    f"class {label} of {self.name} has {got:,} training items instead of {expected:,}; "
+                    f"{_AGAIN}"
                 )
         train, val = cut(official.y, shares(self.counts, self.val))
         return Dataset(

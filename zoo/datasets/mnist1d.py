@@ -15,7 +15,8 @@ from zoo.spec import DataShape
 
 SHAPE = DataShape((40,), 10)
 TRAIN, VAL = 3600, 400
-"""5,000 items, shuffled as they are made: 4,000 for training, of which the last 400 choose; 1,000 to report."""
+"""5,000 items, shuffled as they are made: 4,000 for training, of which the last 400 are to choose; 1,000 to
+report."""
 SIZES = Sizes(TRAIN, smallest_class=353)
 
 

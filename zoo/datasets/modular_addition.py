@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Int, Num
@@ -87,7 +87,7 @@ class ModularAddition(DatasetFamily):
             >>> ModularAddition().shape(ModularAdditionOptions(modulus=5, form="tokens"))
             DataShape(inputs=(3,), classes=5, tokens=6)
         """
-        own = cast("ModularAdditionOptions", options)
+        own = ModularAdditionOptions.model_validate(options.model_dump())
         p = own.modulus
         return DataShape((3,), p, p + 1) if own.form == "tokens" else DataShape((2 * p,), p)
 
@@ -100,7 +100,7 @@ class ModularAddition(DatasetFamily):
         Returns:
             About `0.8 p^2`, and a little less than `0.8 p`.
         """
-        p = cast("ModularAdditionOptions", options).modulus
+        p = ModularAdditionOptions.model_validate(options.model_dump()).modulus
         sums = _pairs(p)[: p**2 - 2 * _held_out(p)].sum(dim=1) % p
         return Sizes(len(sums), int(torch.bincount(sums, minlength=p).min()))
 
@@ -113,7 +113,7 @@ class ModularAddition(DatasetFamily):
         Returns:
             Each pair once, on one side; int64 classes.
         """
-        own = cast("ModularAdditionOptions", options)
+        own = ModularAdditionOptions.model_validate(options.model_dump())
         pairs, each = _pairs(own.modulus), _held_out(own.modulus)
         sides = torch.split(pairs, [len(pairs) - 2 * each, each, each])
         train, val, test = (Items(_written(side, own), side.sum(dim=1) % own.modulus) for side in sides)

@@ -7,11 +7,32 @@ from functools import lru_cache
 from pydantic import ValidationError
 
 from zoo.datasets.base import Dataset, DatasetFamily, DatasetOptions, Sizes, check_classes, share_of
+from zoo.datasets.cifar import CIFAR10, CIFAR100
+from zoo.datasets.convection import CONVECTION
 from zoo.datasets.digits import DIGITS, DIGITS_IMAGES
+from zoo.datasets.fashion_mnist import FASHION_MNIST
+from zoo.datasets.mnist1d import MNIST1D
+from zoo.datasets.modular_addition import MODULAR_ADDITION
+from zoo.datasets.svhn import SVHN
+from zoo.datasets.text import TEXT
+from zoo.datasets.tiny_imagenet import TINY_IMAGENET
 from zoo.errors import SpecificationError, unknown_name
 from zoo.spec import DatasetSpecification, DataShape, canonical_json, describe
 
-_REGISTRY: dict[str, DatasetFamily] = {family.name: family for family in (DIGITS, DIGITS_IMAGES)}
+_FAMILIES: tuple[DatasetFamily, ...] = (
+    DIGITS,
+    DIGITS_IMAGES,
+    FASHION_MNIST,
+    CIFAR10,
+    CIFAR100,
+    SVHN,
+    TINY_IMAGENET,
+    MNIST1D,
+    MODULAR_ADDITION,
+    CONVECTION,
+    TEXT,
+)
+_REGISTRY = {family.name: family for family in _FAMILIES}
 _RESIDENT = 8
 """Datasets that stay in memory."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -223,11 +224,12 @@ class Manifest(_Record):
             raise FormatError(f"{source} is not a zoo manifest:\n{describe(error)}") from None
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Write every fault that pydantic found, one a line, as path: message, got.
 
     Args:
         error: The validation error.
+        model: What was to be read: its nearest key is named where one is unknown.
 
     Returns:
         The lines, indented by two blanks.
@@ -237,8 +239,19 @@ def describe(error: ValidationError) -> str:
         where = ".".join(map(str, fault["loc"])) or "the whole"
         got = repr(fault["input"])
         got = got if len(got) <= 60 else got[:57] + "..."
-        lines.append(f"  {where}: {fault['msg']}" + ("" if fault["type"] == "missing" else f", got {got}"))
+        line = f"  {where}: {fault['msg']}" + ("" if fault["type"] == "missing" else f", got {got}")
+        lines.append(line + (_nearest_key(model, fault["loc"]) if fault["type"] == "extra_forbidden" else ""))
     return "\n".join(lines)
+
+
+def _nearest_key(model: type[BaseModel] | None, where: tuple[int | str, ...]) -> str:
+    """Say which known key an unknown one may have meant, if there is one like it."""
+    for part in where[:-1]:
+        field = model.model_fields.get(str(part)) if model else None
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    close = difflib.get_close_matches(str(where[-1]), model.model_fields, n=1) if model else []
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _reject_constant(name: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """The one training step that population training and fine-tuning share."""
 
 from zoo.training import optimizers as optimizers
+from zoo.training.augmentation import Augmentation as Augmentation
 from zoo.training.convection import convection as convection
 from zoo.training.forward import evaluate_logits as evaluate_logits
 from zoo.training.forward import stack_logits as stack_logits

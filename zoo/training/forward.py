@@ -19,7 +19,7 @@ def stack_logits(
     layout: Layout,
     weights: Float[Tensor, "models params"],
     inputs: Num[Tensor, "models items ..."],
-) -> Float[Tensor, "models items classes"]:
+) -> Float[Tensor, "models items ..."]:
     """Run every network of a stack, differentiable with respect to the weights.
 
     Args:
@@ -29,7 +29,7 @@ def stack_logits(
         inputs: `(n_models, n_items, ...)`, one batch for each network.
 
     Returns:
-        Logits `(n_models, n_items, n_classes)`.
+        Logits `(n_models, n_items, ..., n_classes)`.
     """
 
     def one(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def evaluate_logits(
     layout: Layout,
     weights: Float[Tensor, "models params"],
     inputs: Num[Tensor, "items ..."],
-) -> Float[Tensor, "models items classes"]:
+) -> Float[Tensor, "models items ..."]:
     """Run every network of a stack in eval mode on the same inputs.
 
     Args:
@@ -60,7 +60,7 @@ def evaluate_logits(
         inputs: `(n_items, ...)`, shared; bytes are pixels.
 
     Returns:
-        Logits `(n_models, n_items, n_classes)`.
+        Logits `(n_models, n_items, ..., n_classes)`.
     """
     taken = as_inputs(inputs)
     return stack_logits(module.eval(), layout, weights, taken.expand(len(weights), *taken.shape))

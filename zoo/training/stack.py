@@ -16,12 +16,13 @@ from zoo.errors import SpecificationError
 from zoo.spec import Layout, TrainingSpecification
 from zoo.training import optimizers
 from zoo.training.adversarial import Attack, attack_keys, input_range
+from zoo.training.augmentation import Augmentation, augment
 from zoo.training.graphs import GraphedStep
 from zoo.training.hyperparameters import EpochTable, Hyperparameters
 from zoo.training.network import StackNetwork
 from zoo.training.objectives import Objective, cross_entropy
 from zoo.training.step import Batch, Rule, take_step
-from zoo.training.streams import stream
+from zoo.training.streams import stream, stream_key
 
 _MAX_GATHERED_BYTES = 64 << 20
 """Inputs that may stand in memory batch by batch, beside the data themselves."""
@@ -35,11 +36,13 @@ class StackData:
         x: Items `(n_items, ...)`, shared by the networks; bytes are pixels.
         y: Targets `(n_models, n_items, ...)`: label noise differs from network to network.
         items: Which items each network sees `(n_models, n_used)`; nothing for all.
+        augmentation: How images are changed each time, the same for all networks; or nothing.
     """
 
     x: Num[Tensor, "items ..."]
     y: Tensor
     items: Int[Tensor, "models used"] | None = None
+    augmentation: Augmentation | None = None
 
     @property
     def used(self) -> int:
@@ -58,6 +61,22 @@ class StackData:
         same = self.y.stride(0) == 0  # one row seen by all: it stays one row
         y = self.y[:1].expand(len(sources), *self.y.shape[1:]) if same else self.y[sources]
         return replace(self, y=y, items=None if self.items is None else self.items[sources])
+
+
+class _Epoch(NamedTuple):
+    """What the steps of an epoch need, for all networks.
+
+    Attributes:
+        order: Items in the order in which each network sees them `(n_models, n_used)`.
+        table: Hyper-parameters of each step.
+        keys: Keys of the random numbers inside of a step `(n_steps, n_layers, n_models)`.
+        images: Key of each network's augmentation.
+    """
+
+    order: Int[Tensor, "models used"]
+    table: EpochTable
+    keys: Int[Tensor, "steps layers models"]
+    images: Int[Tensor, " models"]
 
 
 class Row(NamedTuple):
@@ -185,20 +204,23 @@ class StackTrainer:
         """
         self.epoch += 1
         seeds = [row.order_seed for row in self.rows]
-        device, steps = self.parameters.device, self.steps_per_epoch
-        order = epoch_order(seeds, self.epoch, self.data.used).to(device, non_blocking=True)
+        order = epoch_order(seeds, self.epoch, self.data.used)
+        order = order.to(self.parameters.device, non_blocking=True)
         if self.data.items is not None:
             order = self.data.items.gather(1, order)
-        training = [row.training for row in self.rows]
-        table = EpochTable(training, self.epoch, steps_per_epoch=steps, like=self.parameters)
-        keys = self._keys(self.epoch, steps)
+        prepared = self._prepare(self.epoch, order, self.steps_per_epoch)
+        return torch.cat([self._run_rows(rows, prepared) for rows in self._chunks()]) / self.data.used
+
+    def _chunks(self) -> list[slice]:
         count = len(self.rows)
         size = self._chunk or count
-        totals = [
-            self._run_rows(slice(start, min(start + size, count)), order, table, keys)
-            for start in range(0, count, size)
-        ]
-        return torch.cat(totals) / self.data.used
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def _prepare(self, epoch: int, order: Int[Tensor, "models used"], steps: int) -> _Epoch:
+        training = [row.training for row in self.rows]
+        table = EpochTable(training, epoch, steps_per_epoch=self.steps_per_epoch, like=self.parameters)
+        images = torch.tensor([stream_key(row.order_seed, "augmentation", epoch) for row in self.rows])
+        return _Epoch(order, table, self._keys(epoch, steps), images.to(order.device))
 
     def run_steps(self, steps: int) -> None:
         """Take the first steps of an epoch, to see how long they take.
@@ -207,13 +229,10 @@ class StackTrainer:
             steps: How many, at most an epoch's.
         """
         items = min(steps * self.batch_size, self.data.used)
-        training = [row.training for row in self.rows]
-        table = EpochTable(training, 1, steps_per_epoch=self.steps_per_epoch, like=self.parameters)
-        keys = self._keys(1, steps)
         order = torch.arange(items, device=self.parameters.device).expand(len(self.rows), items)
-        size = self._chunk or len(self.rows)
-        for start in range(0, len(self.rows), size):
-            self._run_rows(slice(start, start + size), order, table, keys)
+        prepared = self._prepare(1, order, steps)
+        for rows in self._chunks():
+            self._run_rows(rows, prepared)
 
     def _keys(self, epoch: int, steps: int) -> Int[Tensor, "steps layers models"]:
         seeds, device = [row.order_seed for row in self.rows], self.parameters.device
@@ -227,20 +246,20 @@ class StackTrainer:
         if self.parameters.device.type == "cuda":
             torch.cuda.synchronize(self.parameters.device)
 
-    def _run_rows(
-        self,
-        rows: slice,
-        order: Int[Tensor, "models used"],
-        table: EpochTable,
-        keys: Int[Tensor, "steps layers models"],
-    ) -> Float[Tensor, " some"]:
+    def _run_rows(self, rows: slice, epoch: _Epoch) -> Float[Tensor, " some"]:
         """Train some rows for one epoch; give the sum of their losses over the items."""
         total = torch.zeros_like(self.parameters[rows, 0])
-        for step, (x, y) in enumerate(_batches(self.data, order[rows], rows, self.batch_size)):
-            batch = Batch(x, y, keys[step, :, rows])
-            losses = self._step(rows, batch, table.at(step, rows))
+        for step, (x, y) in enumerate(_batches(self.data, epoch.order[rows], rows, self.batch_size)):
+            shown = as_inputs(self._augmented(x, epoch.images[rows], step))
+            losses = self._step(rows, Batch(shown, y, epoch.keys[step, :, rows]), epoch.table.at(step, rows))
             total += losses * x.shape[1]
         return total
+
+    def _augmented(self, x: Num[Tensor, "models batch ..."], keys: Tensor, step: int) -> Tensor:
+        if self.data.augmentation is None:
+            return x
+        places = torch.arange(x.shape[1], device=x.device) + step * self.batch_size
+        return augment(x, keys, places, **self.data.augmentation._asdict())
 
     def _step(self, rows: slice, batch: Batch, hyper: Hyperparameters) -> Float[Tensor, " models"]:
         rule = _of_rows(self._rule, rows)
@@ -364,6 +383,6 @@ def _batches(
     targets = data.y[rows]
     numbers = torch.arange(len(order), device=order.device).unsqueeze(1)
     for picked in torch.split(order, span, dim=1):
-        x = as_inputs(data.x[picked])
+        x = data.x[picked]
         y = targets.gather(1, picked) if targets.ndim == 2 else targets[numbers, picked]
         yield from zip(torch.split(x, batch_size, dim=1), torch.split(y, batch_size, dim=1), strict=True)
