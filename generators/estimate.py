@@ -19,7 +19,7 @@ from generators.executors import Executor
 from generators.executors.local import LocalExecutor
 from generators.executors.one_core import one_thread
 from generators.generation import choose_device, choose_executor
-from generators.grid import Stack, plan
+from generators.grid import Stack, alike, count_models, plan
 from generators.recipe import Recipe
 
 _KERNEL_BYTES = 128 << 20
@@ -56,9 +56,10 @@ def dry_run(recipe: Recipe) -> dict[str, int]:
         together) and `bytes` (of all weights).
     """
     stacks = plan(recipe)
+    models = count_models(recipe)
     return {
-        "models": sum(len(stack.models) for stack in stacks),
-        "cells": len({model.cell_id for stack in stacks for model in stack.models}),
+        "models": models,
+        "cells": models // len(recipe.seeds),
         "stacks": len(stacks),
         "checkpoints": sum(stack.n_checkpoints for stack in stacks),
         "parameters": sum(len(stack.models) * stack.layout.size for stack in stacks),
@@ -81,17 +82,19 @@ def estimate(recipe: Recipe, *, device: str = "auto", executor: Executor | None 
         SpecificationError: A model does not fit into memory.
     """
     stacks, chosen = plan(recipe), choose_device(device)
-    for stack in stacks:
-        capacity(stack, free_bytes(chosen))
+    sorts, free = alike(stacks), free_bytes(chosen)
+    for stack, _ in sorts:
+        capacity(stack, free)
     where = executor or choose_executor("local", stacks, chosen)
     workers = where.workers if isinstance(where, LocalExecutor) else 1
-    largest = sorted((stack_bytes(stack, len(stack.models)) for stack in stacks), reverse=True)
+    sizes = (min(count, workers) * [stack_bytes(stack, len(stack.models))] for stack, count in sorts)
+    largest = sorted((size for same in sizes for size in same), reverse=True)
     processes = workers + (workers > 1)  # the one that gives the tasks holds memory too
     return Estimate(
-        seconds=sum(_seconds(stacks, chosen)) / workers,
+        seconds=_seconds(sorts, chosen) / workers,
         bytes=processes * (process_bytes() + _KERNEL_BYTES) + sum(largest[:workers]),
         model_steps=sum(stack.model_steps for stack in stacks),
-        flops=sum(stack.model_epochs * flops_per_epoch(stack) for stack in stacks),
+        flops=sum(count * stack.model_epochs * flops_per_epoch(stack) for stack, count in sorts),
     )
 
 
@@ -108,17 +111,18 @@ def process_bytes() -> int:
     return peak if sys.platform == "darwin" else peak << 10
 
 
-def _seconds(stacks: Sequence[Stack], device: str) -> list[float]:
-    """Estimate the seconds of each stack: some are probed, the others lie between by their arithmetic."""
-    kinds = {stack.kind: stack for stack in stacks}
+def _seconds(sorts: Sequence[tuple[Stack, int]], device: str) -> float:
+    """Estimate the seconds of all stacks: some are probed, the others lie between by their arithmetic."""
+    kinds = {stack.kind: stack for stack, _ in sorts}
     ordered = sorted(kinds.values(), key=_step_flops)
     picked = np.unique(np.linspace(0, len(ordered) - 1, min(_PROBED, len(ordered))).astype(int))
     probed = [ordered[place] for place in picked]
     with one_thread(device):
         times = [_probe(stack, device) for stack in probed]
     known = np.log([_step_flops(stack) for stack in probed])
-    steps = np.exp(np.interp(np.log([_step_flops(stack) for stack in stacks]), known, np.log(times)))
-    return [stack.model_steps * float(seconds) for stack, seconds in zip(stacks, steps, strict=True)]
+    steps = np.exp(np.interp(np.log([_step_flops(stack) for stack, _ in sorts]), known, np.log(times)))
+    counted = [count * stack.model_steps for stack, count in sorts]
+    return float(np.dot(counted, steps))
 
 
 def _step_flops(stack: Stack) -> float:

@@ -12,7 +12,7 @@ import torch
 
 from generators.engine.provenance import code_commit, numerics
 from generators.engine.state import FOLDER, state_path
-from generators.grid import Stack, expand, plan, recipe_axes
+from generators.grid import Stack, count_models, examples, recipe_axes
 from generators.recipe import Recipe
 from zoo import datasets
 from zoo.assembly import MANIFEST, read_manifest
@@ -65,7 +65,7 @@ def prepare(root: Path, recipe: Recipe, *, device: str, resume: bool) -> None:
 
 def _parents(recipe: Recipe) -> dict[str, str]:
     """Name the weights that the models of a recipe begin at: sha256 by checkpoint."""
-    parents = [model.spec.parent for model in expand(recipe)]
+    parents = [spec.parent for spec in examples(recipe, "parent")]
     return {parent.checkpoint: parent.sha256 for parent in parents if parent is not None}
 
 
@@ -74,7 +74,7 @@ def _ours(path: Path) -> bool:
 
 
 def _first_manifest(recipe: Recipe, device: str) -> Manifest:
-    data = datasets.load(next(expand(recipe)).spec.dataset)
+    data = datasets.load(next(examples(recipe, "dataset")).dataset)
     return Manifest(
         name=recipe.name,
         description=recipe.description,
@@ -89,7 +89,7 @@ def _first_manifest(recipe: Recipe, device: str) -> Manifest:
             failed=0,
             checkpoints=0,
             cells=0,
-            planned=sum(len(stack.models) for stack in plan(recipe)),
+            planned=count_models(recipe),
         ),
         layouts={},
         protocols={},

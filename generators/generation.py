@@ -23,12 +23,13 @@ from generators.executors.inline import InlineExecutor
 from generators.executors.interrupt import deferred_interrupt
 from generators.executors.local import LocalExecutor
 from generators.folder import check_numerics, prepare, remove_leftovers
-from generators.grid import Stack, plan
+from generators.grid import Stack, alike, count_models, examples, plan, plan_rounds
 from generators.labels import record_labels
 from generators.measurement import first_metric, measure, recipe_kind
 from generators.parents import parent_weights
 from generators.progress import Bar
 from generators.recipe import Recipe
+from generators.rounds import Rounds, choose_round, count_planned, read_rounds
 from zoo import Zoo
 from zoo import open as open_zoo
 from zoo.errors import IntegrityError, SpecificationError, unknown_name
@@ -88,22 +89,49 @@ def generate(
         raise unknown_name("strategy", strategy, get_args(Strategy))
     _check_stacks(stacks, chosen)
     prepare(root, recipe, device=chosen, resume=resume)
+    settings = TaskSettings(device=chosen, strategy=strategy)
     with writer_lock(root):
-        journal = read_journal(root) or Journal({}, 0)
-        pending = [stack for stack in stacks if not _is_done(root, stack, journal)]
-        remove_leftovers(root, pending)
-        if pending:
-            check_numerics(root, accept=accept_other_code)
-            settings = TaskSettings(device=chosen, strategy=strategy)
-            where = executor
-            if isinstance(where, str):
-                where = choose_executor(where, stacks, chosen, at_most=len(pending))
-            failed = _train_pending(root, recipe, (stacks, pending), where, settings)
-            remove_leftovers(root, failed)
-        record_labels(root, (model.spec.dataset for stack in stacks for model in stack.models))
-        first = first_metric(recipe_kind(recipe.model_dump(mode="json")))
-        measure(root, metrics=sorted({first, *_measured(root)}), locked=True)
+        going_on = True
+        while going_on:
+            rounds = read_rounds(root, recipe)
+            failed = _train_round(
+                root, recipe, (stacks, rounds), executor, settings, accept=accept_other_code
+            )
+            # what is chosen is chosen for good: not while the next run may fill in more
+            going_on = not failed and choose_round(root, recipe)
     return open_zoo(root)
+
+
+def _train_round(
+    root: Path,
+    recipe: Recipe,
+    planned: tuple[Sequence[Stack], Rounds | None],
+    executor: ExecutorName | Executor,
+    settings: TaskSettings,
+    *,
+    accept: bool,
+) -> bool:
+    """Train and measure what is pending of the grid and of the rounds so far; say whether any failed."""
+    further, failed = planned[1].cells if planned[1] else [], []
+    stacks = [*planned[0], *(added := plan_rounds(recipe, further))]
+    if further:
+        _check_stacks(added, settings.device)
+        count_planned(root, count_models(recipe, further))
+    journal = read_journal(root) or Journal({}, 0)
+    pending = [stack for stack in stacks if not _is_done(root, stack, journal)]
+    remove_leftovers(root, pending)
+    if pending:
+        check_numerics(root, accept=accept)
+        where = executor
+        if isinstance(where, str):
+            where = choose_executor(where, stacks, settings.device, at_most=len(pending))
+        title = f"round {len(further)} of {recipe.refine.rounds}, " if recipe.refine and further else ""
+        failed = _train_pending(root, recipe, (stacks, pending), where, settings, title=title)
+        remove_leftovers(root, failed)
+    record_labels(root, (spec.dataset for spec in examples(recipe, "dataset", further)))
+    first = first_metric(recipe_kind(recipe.model_dump(mode="json")))
+    measure(root, metrics=sorted({first, *_measured(root)}), locked=True)
+    return bool(failed)
 
 
 def _measured(root: Path) -> set[str]:
@@ -163,20 +191,20 @@ def choose_executor(
     alone = min(cores, len(stacks)) == 1 or torch.device(device).type != "cpu"
     if alone or _rough_seconds(stacks) < _WORTH_WORKERS:
         return InlineExecutor()
-    needed = max(resting_bytes(stack) + row_bytes(stack) for stack in stacks)
+    needed = max(resting_bytes(stack) + row_bytes(stack) for stack, _ in alike(stacks))
     fitting = max(1, int(MEMORY_SHARE * free_bytes(device)) // needed)
     return LocalExecutor(min(cores, fitting, at_most or len(stacks)))
 
 
 def _rough_seconds(stacks: Sequence[Stack]) -> float:
-    flops = sum(stack.model_epochs * flops_per_epoch(stack) for stack in stacks)
+    flops = sum(count * stack.model_epochs * flops_per_epoch(stack) for stack, count in alike(stacks))
     return sum(stack.model_steps for stack in stacks) * _STEP_SECONDS + flops / _FLOPS_PER_SECOND
 
 
 def _check_stacks(stacks: Sequence[Stack], device: str) -> None:
     """Say before anything is made that a model fits nowhere, or cannot be trained on its batches."""
     free = free_bytes(device)
-    for stack in stacks:
+    for stack, _ in alike(stacks):
         capacity(stack, free)
     for stack in {stack.kind: stack for stack in stacks}.values():
         check_last_batch(stack)
@@ -188,11 +216,13 @@ def _train_pending(
     stacks: tuple[Sequence[Stack], Sequence[Stack]],
     executor: Executor,
     settings: TaskSettings,
+    *,
+    title: str = "",
 ) -> list[Stack]:
     """Train what is to be trained, and give the stacks that could not be."""
     failed: list[Stack] = []
     with progress_bar() as progress:
-        bar = Bar(progress, *stacks)
+        bar = Bar(progress, *stacks, title=title)
         begun = begun_together(root, *stacks, warn=lambda text: progress.console.print(text, markup=False))
         tasks = make_tasks(root, recipe, stacks[1], settings.device, begun)
         with deferred_interrupt(_say_stopping) as pressed:
@@ -203,6 +233,8 @@ def _train_pending(
                         failed += trained.task.stacks if trained.failed else ()
                         models = [model for shard in trained.shards for model in shard.models]
                         bar.after_task(trained.task, sum(m["status"] == "diverged" for m in models))
+                        for stack in trained.task.stacks:
+                            stack.release()
                         if not progress.console.is_terminal:  # a log shows no bar until its end
                             done = ", ".join(stack.shard for stack in trained.task.stacks)
                             progress.console.print(f"{done} in {trained.seconds:.1f} s", highlight=False)
@@ -292,6 +324,8 @@ def make_tasks(
 
 def _starts(recipe: Recipe, stacks: Sequence[Stack]) -> dict[str, NDArray[np.float32]]:
     place = str(recipe.parent.get("zoo", ""))
+    if not recipe.parent and not any(field.startswith("parent.") for field in recipe.axes.fields):
+        return {}
     models = [model for stack in stacks for model in stack.models]
     return {m.model_id: parent_weights(m.spec.parent, place) for m in models if m.spec.parent is not None}
 

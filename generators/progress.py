@@ -18,10 +18,13 @@ class Bar:
         progress: The bar to draw in.
         stacks: All stacks of the recipe.
         pending: Those that will be trained now.
+        title: What to begin with, such as the round of a refinement.
     """
 
-    def __init__(self, progress: RichProgress, stacks: Sequence[Stack], pending: Sequence[Stack]) -> None:
-        self._progress = progress
+    def __init__(
+        self, progress: RichProgress, stacks: Sequence[Stack], pending: Sequence[Stack], *, title: str = ""
+    ) -> None:
+        self._progress, self._title = progress, title
         self._models = sum(len(stack.models) for stack in stacks)
         self._begun = self._models - sum(len(stack.models) for stack in pending)
         total = sum(stack.model_epochs for stack in stacks)
@@ -67,6 +70,6 @@ class Bar:
     def _text(self) -> str:
         passed = max(time.monotonic() - self._start, 1e-9)
         return (
-            f"{self._begun + self._ended}/{self._models} models, {self._ended / passed:.2g}/s, "
+            f"{self._title}{self._begun + self._ended}/{self._models} models, {self._ended / passed:.2g}/s, "
             f"{self._steps / passed:,.0f} model-steps/s, {sum(self._diverged.values())} diverged"
         )

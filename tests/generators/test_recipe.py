@@ -52,7 +52,47 @@ def test_defaults_are_written_out_and_the_hash_covers_them(load):
 
 FAULTS = [
     ("name: toy", "name: Toy!", "name: String should match pattern .*, got 'Toy!'"),
-    ("seeds:", "sedes: [0]\nseeds:", "sedes: Extra inputs are not permitted"),
+    (
+        "seeds:",
+        "sedes: [0]\nseeds:",
+        r"sedes: Extra inputs are not permitted, got \[0\]; did you mean 'seeds'\?",
+    ),
+    ("load:", "lod: {}\n  load:", "axes.lod: Extra inputs are not permitted, got {}; did you mean 'load'"),
+    ("batch_size: 64", "batchsize: 64", "training.batchsize: Extra inputs .*; did you mean 'batch_size'"),
+    ("seeds: [0, 1]", "seeds: [0]\nfork: {epoch: 1, moment: 0}", "fork.moment: .*; did you mean 'momentum'"),
+    ("name: toy", "name: toy\nzzz: 1", "zzz: Extra inputs are not permitted, got 1$"),
+    (
+        "architecture: {name: mlp}",
+        "architecture: {}\nnotes: [a, 1]",
+        r"notes.1: Input should be a valid string",
+    ),
+    (
+        "architecture.width: [2, 3]",
+        "architecture.name: [mlp, vit], architecture.model_dim: [8]",
+        "the axis architecture.model_dim is no option of the architecture 'mlp'; all of mlp, vit have depth, "
+        "dropout: take one of these, or make a recipe for each architecture",
+    ),
+    (
+        "architecture.width: [2, 3]",
+        "architecture.name: [mlp, pnn], architecture.width: [8]",
+        "unknown architecture 'pnn'",
+    ),
+    (
+        "architecture.width: [2, 3]",
+        "architecture.width: [2, 3], dataset.name: [digits, convection]",
+        r"the datasets ask different things of a network: digits \(classification\), convection "
+        r"\(convection\); a recipe has one kind",
+    ),
+    (
+        "architecture.width: [2, 3]",
+        "architecture.width: {low: 2, high: 3}",
+        "axis .*width' is a range, from which",
+    ),
+    (
+        "load: {architecture.width: [2, 3]}",
+        "load: [architecture.width]",
+        "axes.load: Input should be a valid dict",
+    ),
     ("description: A toy.\n", "", "description: Field required"),
     ("seeds: [0, 1]", "seeds: []", "seeds: Tuple should have at least 1 item"),
     ("seeds: [0, 1]", "seeds: [0, 0]", r"a seed stands twice in \[0, 0\]"),
@@ -197,6 +237,18 @@ def test_new_parts_at_their_defaults_do_not_change_the_hash(load):
     assert recipe.hash != load("seeds: [0, 1]", "seeds: [0, {init: 1, order: 0}]").hash
     other = load("[1e-2, 0.1]}", "[1e-2, 0.1]}\n  other: {fork.epoch: [1]}")
     assert recipe.hash != other.hash
+
+
+def test_where_a_recipe_comes_from_is_part_of_it_if_it_is_told(load):
+    assert load().hash == load("name: toy", "name: toy\nsource: null\nnotes: []").hash
+    told = load("name: toy", "name: toy\nsource: A paper, 2021\nnotes: [the seeds are ours]")
+    assert (told.source, told.notes) == ("A paper, 2021", ("the seeds are ours",))
+    assert told.hash != load().hash
+
+
+def test_architectures_with_a_common_axis_make_one_recipe(load):
+    text = TEXT.replace("{architecture.width", "{architecture.name: [cnn, resnet], architecture.width")
+    assert len(list(expand(load("digits", "digits-images", text=text)))) == 16
 
 
 def test_the_hash_of_the_demo_is_pinned():

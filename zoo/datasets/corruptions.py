@@ -123,10 +123,10 @@ def _blur(
 def _shift(
     x: Float[Tensor, "items c h w"], level: int, generator: torch.Generator
 ) -> Float[Tensor, "items c h w"]:
-    by = SHIFT[level]
+    tall, wide = min(SHIFT[level], x.shape[2]), min(SHIFT[level], x.shape[3])
     sides = torch.randint(4, (len(x),), generator=generator)
     moved = torch.empty_like(x)
-    for side, (down, right) in enumerate(itertools.product((-by, by), repeat=2)):
+    for side, (down, right) in enumerate(itertools.product((-tall, tall), (-wide, wide))):
         here = sides == side
         # padding that is negative cuts off
         moved[here] = functional.pad(x[here], (right, -right, down, -down))

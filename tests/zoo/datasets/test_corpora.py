@@ -53,7 +53,9 @@ def test_an_unknown_corpus_says_where_it_should_be(data):
 
 def test_a_folder_without_text_is_refused(data):
     (fill(data / "text" / "tales") / "notes.md").write_text("no text")
-    with pytest.raises(DataMissingError, match=r"the folder .*/tales has no file \*\.txt; put the text there"):
+    with pytest.raises(
+        DataMissingError, match=r"the folder .*/tales has no file \*\.txt; put the text there"
+    ):
         find_corpus("tales")
 
 

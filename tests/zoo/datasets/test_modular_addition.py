@@ -71,7 +71,7 @@ def test_every_sum_has_a_training_pair_whatever_the_modulus():
 
 
 def test_the_split_looks_random():
-    """Where a is low and where it is high, as many pairs are for training, within five standard deviations."""
+    """Where a is low, as large a share of the pairs is for training as anywhere, within five deviations."""
     data = datasets.load(spec(form="tokens"))
     low = int((data.train.x[:, 0] < 48).sum())
     share, n = 48 / 97, 7529

@@ -10,7 +10,6 @@ from zoo.datasets.text import TEXT, TextOptions
 from zoo.errors import DataMissingError, FormatError, SpecificationError
 from zoo.spec import DatasetSpecification
 
-
 NUMBERED = "".join(f"{number:04d}," for number in range(8000)).encode()
 """40,000 bytes; where six of them or more lie can be read off them."""
 
@@ -92,6 +91,7 @@ def test_windows_that_judge_do_not_overlap_and_are_spread_over_their_part(one):
     assert starts[0] == 36_000
     assert starts[-1] >= 38_000 - 15
     assert len(load(one, context=12, windows=1).val) == 1999 // 12
+    assert len(load(one, context=8, windows=1).val) == 249  # not 250: the last place needs a target too
 
 
 def test_windows_lie_in_one_file(tmp_path):
@@ -137,7 +137,9 @@ def test_a_text_that_is_too_short_says_how_long_it_should_be(tmp_path):
 
 def test_text_that_is_no_utf8_is_for_bytes_alone(tmp_path):
     (tmp_path / "a.txt").write_bytes("é".encode("latin-1") * 2000)
-    with pytest.raises(FormatError, match=r"a\.txt is no UTF-8: .* at byte 0; convert it, or take tokenizer: b"):
+    with pytest.raises(
+        FormatError, match=r"a\.txt is no UTF-8: .* at byte 0; convert it, or take tokenizer: b"
+    ):
         load(tmp_path, tokenizer="characters")
     assert (load(tmp_path, windows=2).train.x == 0xE9).all()
 
@@ -157,7 +159,9 @@ def test_options_out_of_range_are_refused(changes):
 
 
 def test_more_windows_than_memory_are_refused():
-    with pytest.raises(SpecificationError, match="more than 134,217,728 tokens; take fewer or shorter windows"):
+    with pytest.raises(
+        SpecificationError, match="more than 134,217,728 tokens; take fewer or shorter windows"
+    ):
         datasets.shape(DatasetSpecification(name="text", context=65536, windows=8192))
 
 

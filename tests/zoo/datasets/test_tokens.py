@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import string
@@ -40,11 +41,11 @@ def gpt2(tmp_path, monkeypatch):
 
 
 def plain_pairs(word, merges):
-    """Byte pair encoding as Sennrich et al. 2016 say it: merge the pair of the lowest rank until none is left."""
+    """As Sennrich et al. 2016 say it: merge the pair of the lowest rank until there is none."""
     ranks = {tuple(merge.split(" ")): rank for rank, merge in enumerate(merges)}
     symbols = [byte_letters()[byte] for byte in word.encode()]
     while len(symbols) > 1:
-        pairs = list(zip(symbols, symbols[1:], strict=False))
+        pairs = list(itertools.pairwise(symbols))
         best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
@@ -59,9 +60,7 @@ def plain_pairs(word, merges):
 
 def plain_gpt2(text, vocabulary, merges=MERGES):
     """For text of ASCII, where letters and digits need no Unicode."""
-    words = re.findall(
-        r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", text
-    )
+    words = re.findall(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", text)
     assert "".join(words) == text
     return [vocabulary[symbol] for word in words for symbol in plain_pairs(word, merges)]
 
@@ -134,7 +133,9 @@ def test_gpt2_without_its_package_is_refused(gpt2, monkeypatch):
 def test_gpt2_without_a_file_is_refused(gpt2, missing):
     make_files(gpt2)
     (gpt2 / missing).unlink()
-    with pytest.raises(DataMissingError, match=rf"gpt2/{missing} cannot be read \(No such file.*put both files"):
+    with pytest.raises(
+        DataMissingError, match=rf"gpt2/{missing} cannot be read \(No such file.*put both files"
+    ):
         open_tokenizer("gpt2")
 
 
