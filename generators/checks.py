@@ -61,7 +61,7 @@ def check_recipe(recipe: Recipe) -> None:
     for axis, field in enumerate(cells.fields):
         if not isinstance(recipe.axes.fields[field], Range):
             _check_use(cells, axis, field)
-    beyond = [epoch for epoch in recipe.checkpoints if epoch > cells.shortest]
+    beyond = [epoch for epoch in recipe.kept_epochs(0) if epoch > cells.shortest]
     if beyond:
         raise SpecificationError(f"checkpoints {beyond} lie after the last epoch {cells.shortest}")
     check_combinations(cells, at_most=MOST_CHECKED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -33,6 +33,9 @@ from zoo.spec import (
 )
 
 Seed = Annotated[int, BeforeValidator(no_boolean), Field(ge=0, lt=2**31)]
+
+
+Epoch = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 
 
 class SeedPair(BaseModel):
@@ -72,7 +75,7 @@ class Recipe(GrowingSpecification):
         axes: The axes.
         seeds: Seeds of each cell; seed s draws initial weights and data order from streams of s,
             `{init: i, order: o}` from streams of their own.
-        checkpoints: Epochs whose weights are kept, beside 0 and the last.
+        checkpoints: Epochs whose weights are kept, beside 0 and the last; `every` for all of them.
         fork: Where the models of a cell part, and what changes there: fields of `ForkSpecification`, and
             `trunk_seed` (0 if not given). Up to `epoch` they share the weights that this seed gives; then
             seed s draws the data order.
@@ -93,7 +96,7 @@ class Recipe(GrowingSpecification):
     training: dict[str, Value]
     axes: Axes
     seeds: tuple[AnySeed, ...] = Field(min_length=1)
-    checkpoints: tuple[Annotated[int, BeforeValidator(no_boolean), Field(ge=0)], ...] = ()
+    checkpoints: Literal["every"] | tuple[Epoch, ...] = ()
     fork: dict[str, Value] = Field(default_factory=dict)
     parent: dict[str, Value] = Field(default_factory=dict)
     sampling: AnySampling = GridSampling()
@@ -141,6 +144,18 @@ class Recipe(GrowingSpecification):
     def hash(self) -> str:
         """SHA-256 of the recipe, all defaults written out."""
         return digest(self.model_dump(mode="json"))
+
+    def kept_epochs(self, last: int) -> tuple[int, ...]:
+        """Say which checkpoints of a model are kept.
+
+        Args:
+            last: Its last epoch.
+
+        Returns:
+            Their epochs, ascending, 0 and the last among them.
+        """
+        wanted = range(last) if self.checkpoints == "every" else self.checkpoints
+        return tuple(sorted({0, *wanted, last}))
 
     def specification(self, values: dict[str, Any], seed: int | SeedPair) -> ModelSpecification:
         """Write out the specification of one model.

@@ -162,7 +162,7 @@ class Cells:
             if axis is None
             else self.values[axis]
         )
-        return [(each, tuple(sorted({0, *self.recipe.checkpoints, each}))) for each in epochs]
+        return [(each, self.recipe.kept_epochs(each)) for each in epochs]
 
     def epochs_places(self) -> Integer[np.ndarray, " cells"] | None:
         """Say which epochs each cell has.
