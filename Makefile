@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test test-slow test-ray lint bench
+.PHONY: help setup data demo zoos test test-slow test-ray lint bench
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -22,6 +22,16 @@ data: ## install the packages with Fashion-MNIST and the text (Debian and Ubuntu
 
 demo: setup ## train, measure, draw and score a small zoo; leaves it under demo/
 	$(VENV)/bin/phasezoo demo --out demo
+
+ZOOS := digits-mlp modadd-mlp convection-pinn-small mnist1d-mlp digits-subsets digits-richlazy kjv-gpt \
+	fashion-cnn fashion-subsets fashion-forks fashion-resnet
+
+zoos: setup ## train and measure the zoos that data within reach allow, and redraw docs/zoos.md; takes an hour
+	for name in $(ZOOS); do \
+		$(VENV)/bin/phasezoo generate $$name --out zoos/$$name && \
+		$(VENV)/bin/phasezoo measure zoos/$$name || exit 1; \
+	done
+	$(PYTHON) scripts/zoos.py zoos
 
 test: setup ## run the tests and doctests that take seconds
 	$(PYTHON) -m pytest

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from zoo.errors import SpecificationError, StorageError, unknown_name
@@ -29,21 +30,70 @@ def register(app: typer.Typer) -> None:
     app.command("measure")(measure)
 
 
-def recipes() -> None:
-    """List the recipes that come with the package, with what each would make.
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a recipe, or a YAML file: show it whole.")
+    ] = None,
+) -> None:
+    """List the recipes that come with the package, with what each would make, or show one of them.
 
-    Example: [bold]phasezoo recipes[/bold]
+    Example: [bold]phasezoo recipes[/bold], [bold]phasezoo recipes digits-mlp[/bold]
     """
-    from generators.estimate import dry_run
+    from generators.listing import listing
     from generators.recipe import list_recipes, load_recipe
 
-    table = Table("recipe", "models", "parameters", "weights", "what it is")
-    for name in list_recipes():
-        recipe = load_recipe(name)
-        made = dry_run(recipe)
-        size = f"{made['bytes'] / 1e6:.1f} MB"
-        table.add_row(name, str(made["models"]), f"{made['parameters']:,}", size, recipe.description)
-    Console().print(table)
+    console = Console()
+    if name is not None:
+        _show_recipe(console, load_recipe(name))
+        return
+    table = Table("recipe", "models", "parameters of each", "weights", "device-hours", "source")
+    for known in track(list_recipes(), description="counting", console=console, transient=True):
+        found = listing(load_recipe(known))
+        sizes = f"{found.smallest:,}" + (f" to {found.largest:,}" if found.largest > found.smallest else "")
+        hours = f"{_hours(found.hours)} {found.device}"
+        table.add_row(known, str(found.models), sizes, _size(found.bytes), hours, found.source.split(",")[0])
+    console.print(table)
+    console.print(
+        "device-hours: counted operations at assumed speeds, 5 GFLOP/s a core or 10 TFLOP/s a GPU; "
+        "`phasezoo generate NAME --out ZOO --dry-run` measures this machine",
+        highlight=False,
+    )
+    console.print("Next: phasezoo recipes NAME", highlight=False)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1g}"
+
+
+def _size(count: int) -> str:
+    power = min(len(f"{count}") - 1, 14) // 3
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def _show_recipe(console: Console, recipe: Recipe) -> None:
+    from generators.listing import listing
+
+    found = listing(recipe)
+    table = Table("what", "value", title=recipe.name, title_justify="left", show_header=False)
+    table.add_row("what it is", recipe.description)
+    table.add_row("source", found.source)
+    for kind, fields in recipe.axes.kinds.items():
+        for field, values in fields.items():
+            shown = ", ".join(map(str, values)) if isinstance(values, tuple) else str(values)
+            table.add_row(f"{kind} axis {field}", shown if len(shown) < 200 else f"{shown[:200]}...")
+    for part in ("dataset", "architecture", "training", "fork", "parent"):
+        if given := getattr(recipe, part):
+            table.add_row(part, ", ".join(f"{key} {value}" for key, value in given.items()))
+    table.add_row("seeds", ", ".join(map(str, recipe.seeds)))
+    table.add_row("models", f"{found.models:,} in {found.cells:,} cells")
+    table.add_row("weights", _size(found.bytes))
+    table.add_row("device-hours", f"about {_hours(found.hours)} on one {found.device}")
+    for note in recipe.notes:
+        table.add_row("note", note)
+    console.print(table)
+    console.print(
+        f"Next: phasezoo generate {recipe.name} --out zoos/{recipe.name} --dry-run", highlight=False
+    )
 
 
 def generate(  # noqa: PLR0913 - each is an option of the command line

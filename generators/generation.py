@@ -42,7 +42,7 @@ ExecutorName = Literal["local", "ray"]
 _STOPPING = "\nstopping after this epoch, what is in training is saved first; Ctrl-C again stops at once\n"
 _WORTH_WORKERS = 8.0
 """Seconds of work below which starting worker processes costs more than it saves."""
-_STEP_SECONDS, _FLOPS_PER_SECOND = 4e-5, 5e9
+STEP_SECONDS, FLOPS_PER_SECOND = 4e-5, 5e9
 """What a step of one network costs beside its arithmetic, and how fast a core computes: rough on purpose."""
 
 
@@ -198,7 +198,7 @@ def choose_executor(
 
 def _rough_seconds(stacks: Sequence[Stack]) -> float:
     flops = sum(count * stack.model_epochs * flops_per_epoch(stack) for stack, count in alike(stacks))
-    return sum(stack.model_steps for stack in stacks) * _STEP_SECONDS + flops / _FLOPS_PER_SECOND
+    return sum(stack.model_steps for stack in stacks) * STEP_SECONDS + flops / FLOPS_PER_SECOND
 
 
 def _check_stacks(stacks: Sequence[Stack], device: str) -> None:

@@ -36,7 +36,7 @@ def recipe_file(tiny_recipe: Callable[[], Recipe], tmp_path: Path) -> Path:
         (["plot", "nowhere"], "unknown zoo 'nowhere'"),
         (["info", "https://example.org/zoo"], "this version opens folders"),
         (["verify", "nowhere"], "holds no zoo"),
-        (["generate", "digits-mpl-demo", "--out", "x"], "did you mean 'digits-mlp-demo'?"),
+        (["generate", "digits-mpl-demo", "--out", "x"], "did you mean 'digits-mlp-demo' or 'digits-mlp'?"),
         (["measure", "nowhere"], "holds no zoo"),
         (["evaluate", "property-prediction/digits-mlp-demo/accuracy@v1"], "phasezoo tasks"),
         (["leaderboard", "nowhere"], "nowhere"),

@@ -59,6 +59,8 @@ def test_initial_weights_are_xavier_normal_and_biases_nothing():
         std = math.sqrt(2 / sum(weight.shape))
         assert float(weight.square().mean().sqrt()) == pytest.approx(std, rel=5 / (2 * weight.numel()) ** 0.5)
         assert torch.equal(layer.bias, torch.zeros_like(layer.bias))
+        if weight.numel() >= 10_000:  # a uniform of this deviation ends at sqrt(3) of it
+            assert weight.abs().max() > 3 * std
 
 
 def test_initial_weights_depend_on_their_seed_alone():
