@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,11 +168,14 @@ def _commit(
 
 
 def _scatter(parts: Iterable[tuple[NDArray[np.intp], NDArray[np.integer]]]) -> NDArray[np.integer]:
-    """Put the groups' rows back to where they stand in the shard."""
+    """Put the groups' rows back to where they stand in the shard, shorter ones filled up at their end."""
+    # networks that know other classes are judged on other test items, and these may be fewer
     listed = list(parts)
-    merged = np.empty((sum(len(places) for places, _ in listed), listed[0][1].shape[1]), listed[0][1].dtype)
+    dtype = np.result_type(*(rows.dtype for _, rows in listed))
+    shape = (sum(len(places) for places, _ in listed), max(rows.shape[1] for _, rows in listed))
+    merged = np.full(shape, np.iinfo(dtype).max, dtype)
     for places, rows in listed:
-        merged[places] = rows
+        merged[places, : rows.shape[1]] = rows
     return merged
 
 
@@ -195,15 +199,15 @@ def subjects(
     for _, group in rows.groupby(rows["model_id"].map(kinds), sort=False):
         places = group.index.to_numpy()
         spec = specs[group["model_id"].iloc[0]]
-        yield (
-            places,
-            Subject(
-                weights=shard.weights[places],
-                layout=shard.layout,
-                architecture=spec.architecture,
-                dataset=datasets.load(spec.dataset),
-                dataset_specification=spec.dataset,
-                checkpoints=group.reset_index(drop=True),
-                predictions=None if predictions is None else predictions[places],
-            ),
+        subject = Subject(
+            weights=shard.weights[places],
+            layout=shard.layout,
+            architecture=spec.architecture,
+            dataset=datasets.load(spec.dataset),
+            dataset_specification=spec.dataset,
+            checkpoints=group.reset_index(drop=True),
         )
+        if predictions is not None:
+            judged = predictions[places, : subject.judged.test.y.numel()]
+            subject = replace(subject, predictions=judged)
+        yield places, subject

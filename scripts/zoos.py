@@ -8,6 +8,7 @@ Everything between the marks `<!-- begin X -->` and `<!-- end X -->` of the page
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from generators.recipe import Recipe
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "zoos.md", ROOT / "docs" / "figures"
 PAPER = "2504.18072"
-LEARNT, FOUND = 0.01, 0.95
+LEARNT, FOUND = math.log(2), 0.95
 """A network knows its pairs by heart below this loss, and the rule above this accuracy."""
 
 
@@ -41,12 +42,17 @@ def main() -> None:
     mpl.use("Agg")
     sections = recipe_sections()
     for name, draw in DRAWN.items():
-        if (place / name).is_dir():
-            sections[name] = draw(zoo.open(place / name))
-            print(f"{name}: drawn")
-        else:
-            print(f"{name}: not in {place}, its section stays as it is")
+        opened = zoo.open(place / name) if (place / name).is_dir() else None
+        if opened is None or not opened.manifest.complete or not _is_measured(opened):
+            print(f"{name}: not whole in {place}, its section stays as it is")
+            continue
+        sections[name] = draw(opened)
+        print(f"{name}: drawn")
     PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), sections), encoding="utf-8")
+
+
+def _is_measured(z: zoo.Zoo) -> bool:
+    return any(protocol.metric in {"evaluation", "solution"} for protocol in z.manifest.protocols.values())
 
 
 def replaced(text: str, sections: dict[str, str]) -> str:
@@ -79,7 +85,10 @@ def recipe_sections() -> dict[str, str]:
     loaded = [load_recipe(name) for name in list_recipes()]
     paper = [recipe for recipe in loaded if PAPER in (recipe.source or "") and recipe.notes]
     ours = [recipe for recipe in loaded if recipe not in paper]
-    notes = [f"- `{recipe.name}`: {' '.join(recipe.notes)}" for recipe in paper]
+    alike: dict[str, list[str]] = {}
+    for recipe in paper:
+        alike.setdefault(" ".join(recipe.notes), []).append(f"`{recipe.name}`")
+    notes = [f"- {', '.join(names)}: {text}" for text, names in alike.items()]
     return {"paper": recipe_table(paper), "ours": recipe_table(ours), "notes": "\n".join(notes)}
 
 
@@ -242,7 +251,7 @@ def draw_descent(z: zoo.Zoo) -> str:
                 mean.index, mean, 2 * spread, marker="o", capsize=2, label=f"learning rate {rate:g}"
             )
             sentences.append(descent_sentence(noise, rate, mean, spread))
-        place.set(xscale="log", xlabel="width", title=f"{noise:.0%} wrong labels", yscale="log")
+        place.set(xscale="log", xlabel="width", title=f"{100 * noise:g} % wrong labels", yscale="log")
     axes[0].set_ylabel("test error")
     axes[1].legend(fontsize=8)
     picture = save(figure, "zoo-digits-mlp-width", "Test error over width")
@@ -270,9 +279,9 @@ def descent_sentence(noise: float, rate: float, mean: pd.Series, spread: pd.Seri
     later = mean.loc[peak:]
     fall = mean.loc[peak] - later.min()
     fall_error = float(np.hypot(spread.loc[peak], spread.loc[later.idxmin()]))
-    where = f"{noise:.0%} wrong labels, learning rate {rate:g}"
+    where = f"{100 * noise:g} % wrong labels, learning rate {rate:g}"
     if rise <= 2 * rise_error:
-        return f"{where}: error falls with width throughout; no double descent."
+        return f"{where}: error never rises with width by more than two standard errors; no double descent."
     text = (
         f"{where}: error rises from width {valley} to {peak} by {rise:.3f} (standard error {rise_error:.3f})"
     )
@@ -306,7 +315,7 @@ def draw_grokking(z: zoo.Zoo) -> str:
     for share, some in delays[delays["found"].notna()].groupby("fraction"):
         mean = some.groupby("weight_decay")["delay"].mean()
         axes[1].plot(mean.index, mean, marker="o", label=f"share {share:g}")
-    axes[1].set(xlabel="weight decay", ylabel="delay in epochs", title="where every seed counted found it")
+    axes[1].set(xlabel="weight decay", ylabel="delay in epochs", title="mean of the seeds that found it")
     axes[1].legend(fontsize=8)
     return "\n\n".join([counted(z), save(figure, "zoo-modadd-mlp", "Grokking"), "\n".join(rows)])
 
@@ -396,7 +405,7 @@ def draw_subsets(z: zoo.Zoo) -> str:
     finals = z.models.merge(z.where("epoch == last_epoch").checkpoints, on="model_id")
     figure, axes = plt.subplots(figsize=(5, 2.8), layout="constrained")
     for noise, some in finals.groupby("label_noise"):
-        axes.hist(some["test_accuracy"], bins=30, alpha=0.6, label=f"{noise:.0%} wrong labels")
+        axes.hist(some["test_accuracy"], bins=30, alpha=0.6, label=f"{100 * noise:g} % wrong labels")
     axes.set(xlabel="test accuracy on its own classes", ylabel="networks")
     axes.legend(fontsize=8)
     split = {side: len(set(view.models["classes"])) for side, view in z.split("subset-v1")._asdict().items()}

@@ -6,12 +6,15 @@ Data sets are small ones in the official files' formats; networks are the two sm
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import tarfile
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.io import savemat
 
@@ -30,24 +33,24 @@ MODELS = {
     "gpt2-openwebtext": 264,
     "pinn-convection": 700,
 }
-TEST_ITEMS = 10
+CLASSES, TEST_ITEMS = 10, 10
+"""Classes that have items, and items of the test side."""
 
 
 # small data sets in the formats of the official files
 
 
+def shrunk(images):
+    """Ten classes have three items each, one of them for val; the others have none but stay classes."""
+    counts = (3,) * CLASSES + (0,) * (len(images.counts) - CLASSES)
+    return dataclasses.replace(images, counts=counts, val=CLASSES, test=TEST_ITEMS)
+
+
 def drawn(images, count):
-    """Images of noise, and labels with as many of each class."""
+    """Images of noise, and labels with as many of each class that has items."""
     generator = np.random.default_rng(count)
     x = generator.integers(0, 256, (count, *images.inputs), dtype=np.uint8)
-    return x, (np.arange(count) % len(images.counts)).astype(np.uint8)
-
-
-def shrunk(images):
-    """A few items of each class: about 20 to train on, or one of each class where there are more."""
-    each = 3 if len(images.counts) == 10 else 2
-    classes = len(images.counts)
-    return dataclasses.replace(images, counts=(each,) * classes, val=classes, test=TEST_ITEMS)
+    return x, (np.arange(count) % CLASSES).astype(np.uint8)
 
 
 @pytest.fixture
@@ -105,7 +108,8 @@ def small_tiny_imagenet(home):
     official = tiny_imagenet.OFFICIAL
     made = dataclasses.replace(official, images=shrunk(official.images))
     wnids = [f"n{number:08}" for number in range(len(made.images.counts))]
-    train = [f"train/{wnid}/images/{wnid}_{number}.JPEG" for wnid in wnids for number in range(2)]
+    images = zip(wnids, made.images.counts, strict=True)
+    train = [f"train/{wnid}/images/{wnid}_{n}.JPEG" for wnid, count in images for n in range(count)]
     test = [f"val_{number}.JPEG" for number in range(TEST_ITEMS)]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -120,7 +124,7 @@ def small_tiny_imagenet(home):
 
 
 def small_openwebtext(home):
-    """Text for one window of 256 tokens on each side, and the vocabulary of GPT-2 before any merge but one."""
+    """A short text, and of the vocabulary of GPT-2 the bytes, one merged pair and the last token."""
     pytest.importorskip("tokenizers", reason="the extra `text` is not installed")
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [*map(chr, seen), *map(chr, range(256, 256 + 256 - len(seen)))]
@@ -131,7 +135,7 @@ def small_openwebtext(home):
     (home / "gpt2" / "merges.txt").write_text("#version: 0.2\nt h\n", "utf-8")
     folder = home / "text" / "openwebtext"
     folder.mkdir(parents=True)
-    words = np.random.default_rng(0).choice(["this", "web", "page", "that", "link"], 1500)
+    words = np.random.default_rng(0).choice(["this", "web", "page", "that", "link"], 60)
     (folder / "0001.txt").write_text(" ".join(words), "utf-8")
 
 
@@ -139,17 +143,19 @@ def small_openwebtext(home):
 def small_data(home, monkeypatch):
     """Writes the small files of a recipe's data set, and lets the registry expect these."""
 
+    writers = {
+        "svhn": small_svhn,
+        "cifar10": partial(small_cifar, official=cifar.OFFICIAL_10),
+        "cifar100": partial(small_cifar, official=cifar.OFFICIAL_100),
+        "tiny-imagenet": small_tiny_imagenet,
+    }
+
     def make(name):
-        if name == "text":
+        if name in writers:
+            made = writers[name](home)
+            monkeypatch.setitem(registry._REGISTRY, name, made.images.family(made.load))
+        elif name == "text":
             small_openwebtext(home)
-            return
-        made = {
-            "svhn": small_svhn,
-            "cifar10": lambda home: small_cifar(home, cifar.OFFICIAL_10),
-            "cifar100": lambda home: small_cifar(home, cifar.OFFICIAL_100),
-            "tiny-imagenet": small_tiny_imagenet,
-        }[name](home)
-        monkeypatch.setitem(registry._REGISTRY, name, made.images.family(made.load))
 
     return make
 
@@ -163,8 +169,7 @@ def small_recipe(name):
     axes = fields["axes"]
     load, temperature = (next(iter(axes[kind])) for kind in ("load", "temperature"))
     axes["load"] = {load: axes["load"][load][:2]}
-    few = fields["dataset"]["name"] in {"svhn", "cifar10", "text", "convection"}
-    axes["temperature"] = {temperature: axes["temperature"][temperature][:1] if few else [64]}
+    axes["temperature"] = {temperature: axes["temperature"][temperature][:1]}
     fields["seeds"] = fields["seeds"][:1]
     fields["training"]["epochs"] = 2
     if "warmup_epochs" in fields["training"]:
@@ -172,23 +177,120 @@ def small_recipe(name):
     if fields["checkpoints"] != "every":
         fields["checkpoints"] = fields["checkpoints"][:1]
     if fields["dataset"]["name"] == "text":
-        fields["dataset"]["windows"] = 12
+        fields["dataset"] |= {"context": 8, "windows": 12}
         fields["architecture"]["depth"] = 2
     return Recipe.model_validate(fields)
 
 
-SLOW = {}
+SLOW = {f"resnet50-{images}" for images in IMAGES} - {"resnet50-cifar10"}
+MARKED = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MODELS]
+"""Networks of 50 layers train in the fast tests on one data set only."""
+STEPS = {"vit": 3, "resnet": 3, "gpt": 2, "pinn": 1}
+"""Of an epoch: 20 images in batches of 8 or 16, 12 windows in batches of 8, 1,000 points in one batch."""
+COLUMNS = {
+    "classification": {"loss", "accuracy"},
+    "sequence": {"loss", "accuracy"},
+    "convection": {"loss", "error"},
+}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, [])) for name in MODELS])
+def measured(kind):
+    sides = {f"{side}_{column}" for side in ("train", "val", "test") for column in COLUMNS[kind]}
+    return sorted(sides - {"train_error"})
+
+
+@pytest.mark.parametrize("name", MARKED)
 def test_a_recipe_trains(name, small_data, engine, tmp_path):
     recipe = small_recipe(name)
     small_data(recipe.dataset["name"])
-    root = tmp_path / "zoo"
-    made = engine.generate(recipe, root)
-    print(made.models.T, made.checkpoints.T)
-    for model in made.models["model_id"]:
-        first, last = (made.state_dict(f"{model}@{e}") for e in (0, 2))
-        for key in first:
-            if (first[key]==last[key]).all(): print("SAME", key, first[key])
-    assert zoo.verify(root) == []
+    made = engine.generate(recipe, tmp_path / "zoo")
+    models, checkpoints = made.models, made.checkpoints
+    assert models["status"].tolist() == ["finished", "finished"]
+    assert models["reason"].isna().all()
+    steps = STEPS[recipe.architecture["name"]]
+    assert checkpoints["epoch"].tolist() == [0, 1, 2] * 2
+    assert checkpoints["step"].tolist() == [0, steps, 2 * steps] * 2
+    for model in models["model_id"]:
+        states = [made.state_dict(f"{model}@{epoch}") for epoch in (0, 1, 2)]
+        for before, after in itertools.pairwise(states):
+            same = [key for key, tensor in before.items() if torch.equal(tensor, after[key])]
+            assert same == []
+        assert all(tensor.isfinite().all() for state in states for tensor in state.values())
+    columns = checkpoints[measured(registry.family(recipe.dataset["name"]).kind)]
+    assert np.isfinite(columns.to_numpy(np.float64)).all()
+    assert zoo.verify(tmp_path / "zoo") == []
+
+
+# what the recipes say
+
+
+def test_the_recipes_of_the_paper_are_these_twelve():
+    assert len(MODELS) == 12
+    assert {name for name in list_recipes() if load_recipe(name).source == PAPER} == set(MODELS)
+    named = {name for name in list_recipes() if "2504.18072" in (load_recipe(name).source or "")}
+    assert named == set(MODELS)
+
+
+@pytest.mark.parametrize(("name", "count"), MODELS.items())
+def test_a_recipe_has_as_many_models_as_the_paper_and_says_what_is_ours(name, count):
+    recipe = load_recipe(name)
+    assert dry_run(recipe)["models"] == count
+    assert f"{count} networks." in recipe.description
+    assert recipe.notes
+    assert all(note.strip() for note in recipe.notes)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_a_resnet_recipe_is_that_of_the_paper_to_the_letter(name):
+    recipe = load_recipe(name)
+    tiny, digits = name.endswith("tinyimagenet"), name.endswith("svhn")
+    layers, _, images = name.removeprefix("resnet").partition("-")
+    assert recipe.architecture == {"name": "resnet", "layers": int(layers)}
+    flip = {} if digits else {"flip": 0.5}
+    data = {"tinyimagenet": "tiny-imagenet"}.get(images, images)
+    assert recipe.dataset == {"name": data, "crop": 4, "rotation": 20, **flip}
+    assert recipe.training == {
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "one-cycle",
+        "epochs": 100 if tiny else 150,
+    }
+    assert recipe.axes.kinds == {
+        "load": {"architecture.width": (2, 4, 8, 16, 32, 64, 128, 256)},
+        "temperature": {"training.batch_size": (8, 16, 32, 64, 128, 256, 512, 1024)},
+        "other": {},
+    }
+    assert recipe.seeds == (0, 1, 2)
+    assert recipe.checkpoints == "every"
+    assert recipe.fork == recipe.parent == {}
+
+
+@pytest.mark.parametrize("name", [*RESNETS, *VITS])
+def test_the_notes_count_the_items_as_the_data_set_does(name):
+    images = {
+        "svhn": svhn.OFFICIAL,
+        "cifar10": cifar.OFFICIAL_10,
+        "cifar100": cifar.OFFICIAL_100,
+        "tiny-imagenet": tiny_imagenet.OFFICIAL,
+    }
+    recipe = load_recipe(name)
+    official = images[recipe.dataset["name"]].images
+    left, whole = registry.sizes(recipe.dataset["name"]).train, sum(official.counts)
+    assert any(f"{left:,} of the {whole:,} training items train" in note for note in recipe.notes)
+
+
+@pytest.mark.parametrize("name", VITS)
+def test_a_vit_recipe_has_seven_by_seven_cells_of_three_seeds(name):
+    recipe = load_recipe(name)
+    assert [len(values) for values in recipe.axes.fields.values()] == [7, 7]
+    assert list(recipe.axes.fields) == ["architecture.model_dim", "training.batch_size"]
+    assert len(recipe.seeds) == 3
+
+
+def test_the_other_recipes_have_the_axes_of_the_paper():
+    gpt, pinn = map(load_recipe, OTHERS)
+    assert list(gpt.axes.fields) == ["architecture.model_dim", "training.batch_size"]
+    assert list(pinn.axes.fields) == ["dataset.coefficient", "training.learning_rate"]
+    assert pinn.architecture == {"name": "pinn"}  # 4 x 50 tanh
