@@ -46,7 +46,11 @@ def main() -> None:
         if opened is None or not opened.manifest.complete or not _is_measured(opened):
             print(f"{name}: not whole in {place}, its section stays as it is")
             continue
-        sections[name] = draw(opened)
+        try:
+            sections[name] = draw(opened)
+        except KeyError as missing:
+            print(f"{name}: lacks {missing}; run phasezoo measure {place / name}")
+            continue
         print(f"{name}: drawn")
     PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), sections), encoding="utf-8")
 

@@ -4,7 +4,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from zoo import datasets
-from zoo.errors import UnknownNameError
+from zoo.datasets import Dataset, Items, PlainDataset, Sizes
+from zoo.errors import FormatError, UnknownNameError
 from zoo.spec import DatasetSpecification
 
 
@@ -98,3 +99,18 @@ def test_a_lower_share_is_a_subset_and_follows_its_seed(digits):
 def test_an_unknown_dataset_is_refused(look):
     with pytest.raises(UnknownNameError, match=r"unknown dataset 'digit'; did you mean 'digits'"):
         look("digit")
+
+
+@pytest.mark.parametrize(("bad", "place"), [(float("nan"), 2), (float("inf"), 0)])
+@pytest.mark.parametrize("side", ["train", "val", "test"])
+def test_data_that_are_no_numbers_are_refused(bad, place, side, monkeypatch):
+    from zoo.datasets import registry
+
+    sides = {name: Items(torch.zeros(3, 1, 2, 2), torch.zeros(3).long()) for name in ("train", "val", "test")}
+    sides[side].x[place, 0, 1, 1] = bad
+    data = Dataset("broken", **sides, classes=2, licence="CC0-1.0", source="toy")
+    family = PlainDataset("broken", data.shape, Sizes(3, 1), lambda: data)
+    monkeypatch.setitem(registry._REGISTRY, "broken", family)
+    registry._load.cache_clear()
+    with pytest.raises(FormatError, match=f"'broken': inputs of {side} item {place} are not finite numbers"):
+        datasets.load("broken")

@@ -6,7 +6,15 @@ from functools import lru_cache
 
 from pydantic import ValidationError
 
-from zoo.datasets.base import Dataset, DatasetFamily, DatasetOptions, Sizes, check_classes, share_of
+from zoo.datasets.base import (
+    Dataset,
+    DatasetFamily,
+    DatasetOptions,
+    Items,
+    Sizes,
+    check_classes,
+    share_of,
+)
 from zoo.datasets.cifar import CIFAR10, CIFAR100
 from zoo.datasets.convection import CONVECTION
 from zoo.datasets.digits import DIGITS, DIGITS_IMAGES
@@ -16,7 +24,7 @@ from zoo.datasets.modular_addition import MODULAR_ADDITION
 from zoo.datasets.svhn import SVHN
 from zoo.datasets.text import TEXT
 from zoo.datasets.tiny_imagenet import TINY_IMAGENET
-from zoo.errors import SpecificationError, unknown_name
+from zoo.errors import FormatError, SpecificationError, unknown_name
 from zoo.spec import DatasetSpecification, DataShape, canonical_json, describe
 
 _FAMILIES: tuple[DatasetFamily, ...] = (
@@ -142,6 +150,7 @@ def load(given: str | DatasetSpecification) -> Dataset:
         UnknownNameError: No dataset has this name.
         SpecificationError: An option is unknown or out of range.
         DataMissingError: Its files are not here.
+        FormatError: It holds NaN or infinite numbers.
 
     Example:
         >>> data = load("digits")
@@ -154,7 +163,22 @@ def load(given: str | DatasetSpecification) -> Dataset:
 
 @lru_cache(maxsize=_RESIDENT)
 def _load(name: str, own: DatasetOptions) -> Dataset:
-    return family(name).load(own)
+    found = family(name).load(own)
+    for side, items in (("train", found.train), ("val", found.val), ("test", found.test)):
+        _check_numbers(name, side, items)
+    return found
+
+
+def _check_numbers(name: str, side: str, items: Items) -> None:
+    """Refuse data that would turn every network into NaN without a word of where it comes from."""
+    for what, tensor in (("inputs", items.x), ("targets", items.y)):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            bad = ~tensor.isfinite().reshape(len(tensor), -1).all(dim=1)
+            place = int(bad.nonzero()[0])
+            raise FormatError(
+                f"the dataset {name!r}: {what} of {side} item {place} are not finite numbers; "
+                "clean its files, or leave such items out"
+            )
 
 
 def shape(given: str | DatasetSpecification) -> DataShape:

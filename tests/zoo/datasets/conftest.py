@@ -26,9 +26,7 @@ def place(data_home):
         path.write_bytes(content)
         digest = hashlib.sha256(content if holds is None else holds).hexdigest()
         unpacked = None if holds is None else len(holds)
-        return dataclasses.replace(
-            file, size=len(content), sha256=digest, unpacked=unpacked, elsewhere=None
-        )
+        return dataclasses.replace(file, size=len(content), sha256=digest, unpacked=unpacked, elsewhere=None)
 
     return put
 

@@ -125,7 +125,9 @@ def test_an_archive_that_lacks_a_file_is_refused(small, packed):
 def test_records_of_another_length_are_refused(small, packed, extracted):
     name = f"{small.made.folder}/{small.made.train[-1]}"
     small.contents[name] = small.contents[name][:-1]
-    with pytest.raises(FormatError, match=rf"{name} in .* bytes, its records need .*not of the binary version"):
+    with pytest.raises(
+        FormatError, match=rf"{name} in .* bytes, its records need .*not of the binary version"
+    ):
         packed(small, small.contents).load()
 
 
@@ -137,7 +139,9 @@ def test_a_folder_with_a_file_of_another_length_is_refused(small, extracted):
 
 def test_a_folder_that_lacks_a_file_is_refused(small, extracted):
     (extracted(small) / small.made.test).unlink()
-    with pytest.raises(IntegrityError, match=rf"{small.made.test} is missing; put .*tar.gz from https://.*cifar.html"):
+    with pytest.raises(
+        IntegrityError, match=rf"{small.made.test} is missing; put .*tar.gz from https://.*cifar.html"
+    ):
         small.made.load()
 
 
@@ -151,7 +155,9 @@ def test_a_label_that_is_no_class_is_refused(small, extracted):
 
 
 def test_a_missing_archive_is_named(data_home):
-    with pytest.raises(DataMissingError, match=r"'cifar10' needs cifar-10-binary.tar.gz \(170,052,171 bytes\)"):
+    with pytest.raises(
+        DataMissingError, match=r"'cifar10' needs cifar-10-binary.tar.gz \(170,052,171 bytes\)"
+    ):
         cifar.OFFICIAL_10.load()
     with pytest.raises(DataMissingError, match=rf"cifar.html and put it into {data_home / 'cifar100'}"):
         cifar.OFFICIAL_100.load()

@@ -114,5 +114,7 @@ def test_missing_files_are_named_with_the_package_that_has_them(data_home):
         fashion_mnist.OFFICIAL,
         train=tuple(dataclasses.replace(file, elsewhere=None) for file in fashion_mnist.OFFICIAL.train),
     )
-    with pytest.raises(DataMissingError, match=r"'fashion-mnist' needs train-images.*apt-get install dataset-fash"):
+    with pytest.raises(
+        DataMissingError, match=r"'fashion-mnist' needs train-images.*apt-get install dataset-fash"
+    ):
         made.load()

@@ -125,7 +125,9 @@ def test_a_body_longer_than_the_file_is_refused(server, online):
 
 
 def test_a_server_that_refuses_leads_to_the_page(server, online):
-    with pytest.raises(DataMissingError, match=r"failed: HTTP Error 404.*get it from https://example.org/page"):
+    with pytest.raises(
+        DataMissingError, match=r"failed: HTTP Error 404.*get it from https://example.org/page"
+    ):
         fetch(f"{server}/missing", online)
 
 
@@ -150,7 +152,9 @@ def test_only_https_is_followed(server, online, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told(server, online):
     online.write_text("a file where the folder should be")
-    with pytest.raises(StorageError, match="cannot write .*tiny.bin: .*; free some space, or set PHASEZOO_DATA"):
+    with pytest.raises(
+        StorageError, match="cannot write .*tiny.bin: .*; free some space, or set PHASEZOO_DATA"
+    ):
         fetch(f"{server}/whole", online)
 
 
@@ -207,7 +211,9 @@ def test_a_plain_file_is_checked_by_its_bytes(tmp_path):
     path.write_bytes(CONTENT)
     files.check(official(), path)
     path.write_bytes(CONTENT[:-1] + b"!")
-    with pytest.raises(IntegrityError, match="tiny.bin is not the official file: .*; delete it and fetch it again"):
+    with pytest.raises(
+        IntegrityError, match="tiny.bin is not the official file: .*; delete it and fetch it again"
+    ):
         files.check(official(), path)
 
 

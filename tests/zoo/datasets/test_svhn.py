@@ -59,7 +59,9 @@ def test_another_file_is_refused(small):
 def test_files_in_exchange_are_refused(small, place):
     made, train, _ = small
     made = dataclasses.replace(made, test=place(made.test, matlab(*train)))
-    with pytest.raises(FormatError, match=r"test_32x32.mat is no whole .* X \(32, 32, 3, 7\) .* are promised"):
+    with pytest.raises(
+        FormatError, match=r"test_32x32.mat is no whole .* X \(32, 32, 3, 7\) .* are promised"
+    ):
         made.load()
 
 
@@ -71,5 +73,7 @@ def test_labels_that_are_no_digits_are_refused(small, place):
 
 
 def test_missing_files_are_named(data_home):
-    with pytest.raises(DataMissingError, match=r"'svhn' needs train_32x32.mat \(182,040,794 bytes\).*housenumbers"):
+    with pytest.raises(
+        DataMissingError, match=r"'svhn' needs train_32x32.mat \(182,040,794 bytes\).*housenumbers"
+    ):
         svhn.OFFICIAL.load()

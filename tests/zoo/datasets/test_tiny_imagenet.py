@@ -179,7 +179,9 @@ def test_a_folder_that_cannot_be_written_does_not_keep_from_loading(put, files, 
 
 def test_an_image_of_another_size_is_refused(put, files):
     files["val/images/val_3.JPEG"] = jpeg(1, size=(64, 32))
-    with pytest.raises(FormatError, match=r"val/images/val_3.JPEG has 32 x 64 pixels, expected 64 x 64; its files"):
+    with pytest.raises(
+        FormatError, match=r"val/images/val_3.JPEG has 32 x 64 pixels, expected 64 x 64; its files"
+    ):
         put(files).load()
 
 
@@ -237,7 +239,9 @@ def test_ids_that_are_none_are_refused(put, files, content, message):
         put(files).load()
 
 
-@pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt", "train/n02000000/images/n02000000_2.JPEG"])
+@pytest.mark.parametrize(
+    "name", ["wnids.txt", "val/val_annotations.txt", "train/n02000000/images/n02000000_2.JPEG"]
+)
 def test_a_file_that_is_missing_is_named(files, name, packed, extracted):
     del files[name]
     with pytest.raises(IntegrityError, match=f"{name} is missing; its files are not the official ones"):
@@ -269,5 +273,7 @@ def test_another_archive_is_refused(packed, files):
 
 
 def test_a_missing_archive_is_named(data_home):
-    with pytest.raises(DataMissingError, match=r"'tiny-imagenet' needs tiny-imagenet-200.zip \(248,100,043 bytes\)"):
+    with pytest.raises(
+        DataMissingError, match=r"'tiny-imagenet' needs tiny-imagenet-200.zip \(248,100,043 bytes\)"
+    ):
         tiny_imagenet.OFFICIAL.load()
