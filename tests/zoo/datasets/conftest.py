@@ -1,4 +1,4 @@
-"""Small datasets in the formats of the official ones; no test here may reach the network or the user's files."""
+"""Small datasets in the formats of the official ones; no test reaches the network or the user's files."""
 
 import dataclasses
 import hashlib

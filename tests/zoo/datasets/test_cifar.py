@@ -38,7 +38,10 @@ def small(request, shrink, draw):
     made = request.param
     made = dataclasses.replace(made, images=shrink(made.images, each=3, val=1, test=7))
     train, test = draw(made.images, sum(made.images.counts)), draw(made.images, 7)
-    blocks = [records(made, *pair) for pair in zip(*(np.split(part, len(made.train)) for part in train))]
+    blocks = [
+        records(made, *pair)
+        for pair in zip(*(np.split(part, len(made.train)) for part in train), strict=True)
+    ]
     named = {**dict(zip(made.train, blocks, strict=True)), made.test: records(made, *test)}
     contents = {f"{made.folder}/{name}": content for name, content in named.items()}
     return Small(made, train, test, {f"{made.folder}/readme.html": b"more", **contents})
@@ -96,7 +99,7 @@ def test_sizes_agree_with_what_loads(small, packed):
 def test_another_archive_is_refused(small, packed):
     made = packed(small, small.contents)
     made = dataclasses.replace(made, archive=dataclasses.replace(made.archive, sha256="0" * 64))
-    with pytest.raises(IntegrityError, match="tar.gz is not the official file: its SHA-256 is not 000"):
+    with pytest.raises(IntegrityError, match=r"tar.gz is not the official file: its SHA-256 is not 000"):
         made.load()
 
 
@@ -104,7 +107,7 @@ def test_another_archive_is_refused(small, packed):
 def test_a_broken_archive_is_refused(small, place, content):
     content = archive(small.contents)[:-2000] if content is None else content
     made = dataclasses.replace(small.made, archive=place(small.made.archive, content))
-    with pytest.raises(IntegrityError, match="tar.gz is no whole archive .*; delete it and fetch it again"):
+    with pytest.raises(IntegrityError, match=r"tar.gz is no whole archive .*; delete it and fetch it again"):
         made.load()
 
 

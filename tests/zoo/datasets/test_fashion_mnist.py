@@ -98,14 +98,14 @@ def test_items_come_back(small, same_items):
 
 def test_labels_in_place_of_images_are_refused(small):
     made = dataclasses.replace(small[0], train=(small[0].train[1], small[0].train[0]))
-    with pytest.raises(FormatError, match="train-labels-idx1-ubyte.gz begins with 00000801"):
+    with pytest.raises(FormatError, match=r"train-labels-idx1-ubyte.gz begins with 00000801"):
         made.load()
 
 
 def test_another_file_is_refused(small, data_home):
     path = data_home / "fashion-mnist" / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(b"other"))
-    with pytest.raises(IntegrityError, match="train-images-idx3-ubyte.gz is not the official file"):
+    with pytest.raises(IntegrityError, match=r"train-images-idx3-ubyte.gz is not the official file"):
         small[0].load()
 
 

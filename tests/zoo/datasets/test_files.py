@@ -139,7 +139,7 @@ def test_a_server_that_falls_silent_is_given_up(server, online, monkeypatch):
 
 
 def test_no_network_leads_to_the_page(online):
-    with pytest.raises(DataMissingError, match="failed: .*refused.*get it from https://example.org/page"):
+    with pytest.raises(DataMissingError, match=r"failed: .*refused.*get it from https://example.org/page"):
         fetch("http://127.0.0.1:1/whole", online)
 
 
@@ -153,12 +153,15 @@ def test_only_https_is_followed(server, online, tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(server, online):
     online.write_text("a file where the folder should be")
     with pytest.raises(
-        StorageError, match="cannot write .*tiny.bin: .*; free some space, or set PHASEZOO_DATA"
+        StorageError, match=r"cannot write .*tiny.bin: .*; free some space, or set PHASEZOO_DATA"
     ):
         fetch(f"{server}/whole", online)
 
 
-def packed_file(tmp_path, content, *, unpacked=len(CONTENT)):
+LENGTH = len(CONTENT)
+
+
+def packed_file(tmp_path, content, *, unpacked=LENGTH):
     path = tmp_path / "tiny.gz"
     path.write_bytes(content)
     return official(unpacked=unpacked), path
@@ -212,7 +215,7 @@ def test_a_plain_file_is_checked_by_its_bytes(tmp_path):
     files.check(official(), path)
     path.write_bytes(CONTENT[:-1] + b"!")
     with pytest.raises(
-        IntegrityError, match="tiny.bin is not the official file: .*; delete it and fetch it again"
+        IntegrityError, match=r"tiny.bin is not the official file: .*; delete it and fetch it again"
     ):
         files.check(official(), path)
 

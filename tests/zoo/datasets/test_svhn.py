@@ -52,7 +52,7 @@ def test_sizes_agree_with_what_loads(small):
 
 def test_another_file_is_refused(small):
     made = dataclasses.replace(small[0], train=dataclasses.replace(small[0].train, sha256="0" * 64))
-    with pytest.raises(IntegrityError, match="train_32x32.mat is not the official file"):
+    with pytest.raises(IntegrityError, match=r"train_32x32.mat is not the official file"):
         made.load()
 
 

@@ -204,7 +204,7 @@ def test_an_image_of_enormous_size_is_refused_undecoded():
     huge = bytearray(jpeg(1))
     size = huge.index(b"\xff\xc0") + 5
     huge[size : size + 4] = b"\xff\xff\xff\xff"
-    with pytest.raises(FormatError, match="x is no whole JPEG .*exceeds limit"):
+    with pytest.raises(FormatError, match=r"x is no whole JPEG .*exceeds limit"):
         tiny_imagenet.decode(bytes(huge), (3, 64, 64), "x")
 
 
@@ -252,7 +252,7 @@ def test_a_file_that_is_missing_is_named(files, name, packed, extracted):
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
 def test_a_broken_archive_is_refused(small, place, content):
-    with pytest.raises(IntegrityError, match="tiny-imagenet-200.zip is no whole archive"):
+    with pytest.raises(IntegrityError, match=r"tiny-imagenet-200.zip is no whole archive"):
         dataclasses.replace(small, archive=place(small.archive, content)).load()
 
 
@@ -261,14 +261,14 @@ def test_a_broken_member_is_refused(small, place, packed, files, data_home):
     content = bytearray((data_home / "tiny-imagenet" / small.archive.name).read_bytes())
     start = content.index(b"val_3.JPEG") + 30
     content[start : start + 40] = bytes(40)
-    with pytest.raises(IntegrityError, match="tiny-imagenet-200.zip is no whole archive"):
+    with pytest.raises(IntegrityError, match=r"tiny-imagenet-200.zip is no whole archive"):
         dataclasses.replace(small, archive=place(small.archive, bytes(content))).load()
 
 
 def test_another_archive_is_refused(packed, files):
     made = packed(files)
     made = dataclasses.replace(made, archive=dataclasses.replace(made.archive, sha256="0" * 64))
-    with pytest.raises(IntegrityError, match="tiny-imagenet-200.zip is not the official file"):
+    with pytest.raises(IntegrityError, match=r"tiny-imagenet-200.zip is not the official file"):
         made.load()
 
 
