@@ -283,9 +283,10 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
 
 def test_an_unknown_recipe_suggests_a_known_one():
     with pytest.raises(
-        UnknownNameError, match=r"unknown recipe 'digits-mlp'; did you mean 'digits-mlp-demo'\?"
+        UnknownNameError,
+        match=r"unknown recipe 'digits-mlp-dmo'; did you mean 'digits-mlp-demo' or 'digits-mlp'\?",
     ):
-        load_recipe("digits-mlp")
+        load_recipe("digits-mlp-dmo")
     with pytest.raises(UnknownNameError, match=r"or give the path of a YAML file"):
         load_recipe("zzz")
 
@@ -314,12 +315,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 
 def test_the_page_names_every_field():
-    from zoo.architectures.cnn import CNNOptions
-    from zoo.architectures.mlp import MLPOptions
+    from zoo import architectures, datasets
+    from zoo.architectures import registry
     from zoo.spec import DatasetSpecification, ForkSpecification, TrainingSpecification
 
     text = PAGE.read_text(encoding="utf-8")
-    kinds = (DatasetSpecification, MLPOptions, CNNOptions, TrainingSpecification, ForkSpecification, Recipe)
+    kinds = [DatasetSpecification, TrainingSpecification, ForkSpecification, Recipe]
+    kinds += [registry._family(name).options for name in architectures.names()]
+    kinds += [datasets.family(name).options for name in datasets.names()]
+    assert {name for name in architectures.names() if f"| `{name}` |" not in text} == set()
     missing = {name for kind in kinds for name in kind.model_fields if f"`{name}`" not in text}
     assert missing <= {"name", "description", "axes", "seeds", "checkpoints", "dataset"}
 
