@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -11,13 +12,25 @@ from pydantic import (
     Discriminator,
     Field,
     StrictBool,
+    StrictFloat,
+    StrictInt,
     Tag,
     model_validator,
 )
 
 from zoo.spec import AxisKind, GrowingSpecification
 
-Value = Annotated[StrictBool | int | float | str, Field(union_mode="left_to_right")]
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+def _number(value: Any) -> Any:
+    """Read `1e-3`, which YAML takes for a text, as a number; any other text stays one, such as `0-1`."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+Value = Annotated[
+    StrictBool | StrictInt | StrictFloat | str, Field(union_mode="left_to_right"), BeforeValidator(_number)
+]
 PARTS = ("dataset", "architecture", "training", "fork", "parent")
 """Parts of a recipe whose fields may be axes."""
 

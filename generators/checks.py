@@ -80,14 +80,34 @@ def _shapes_networks(field: str) -> bool:
 def _check_use(cells: Cells, axis: int, field: str) -> None:
     """Refuse an axis of training that changes nothing: under any value in a grid, else under all."""
     part, _, key = field.partition(".")
-    if part != "training":
+    if part not in {"training", "dataset"}:
         return
     specs = [cells.specification(first, cells.recipe.seeds[0]) for first in cells.firsts(axis)]
+    if part == "dataset":
+        _check_seed(cells, field)
+        return
     idle = [spec.training for spec in specs if key in spec.training.unused]
     if idle and (isinstance(cells.recipe.sampling, GridSampling) or len(idle) == len(specs)):
         raise SpecificationError(
             f"the axis {field} would change nothing: {idle[0].optimizer} under the schedule "
             f"{idle[0].schedule} does not use it, so cells would be copies of each other"
+        )
+
+
+def _check_seed(cells: Cells, field: str) -> None:
+    """Refuse seeds of a choice that no cell makes: wrong labels where there are none, a share that is all."""
+    decided_by, all_alike = {
+        "dataset.noise_seed": ("label_noise", 0),
+        "dataset.subset_seed": ("fraction", 1),
+    }.get(field, ("", None))
+    if not decided_by:
+        return
+    recipe = cells.recipe
+    values = recipe.axes.fields.get(f"dataset.{decided_by}", (recipe.dataset.get(decided_by, all_alike),))
+    if not isinstance(values, Range) and all(value == all_alike for value in values):
+        raise SpecificationError(
+            f"the axis {field} would change nothing: {decided_by} is {all_alike} in every cell, so cells "
+            "would be copies of each other"
         )
 
 

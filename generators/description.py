@@ -38,6 +38,14 @@ Seed = Annotated[int, BeforeValidator(no_boolean), Field(ge=0, lt=2**31)]
 Epoch = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 
 
+def _epochs(value: Any) -> Any:
+    if value == "every":
+        return value
+    if not isinstance(value, list | tuple) or any(isinstance(epoch, str) for epoch in value):
+        raise ValueError("expected a list of epochs, or `every`")
+    return value
+
+
 class SeedPair(BaseModel):
     """Two seeds of one model, where they differ: pairs of same initial weights and other data order.
 
@@ -96,7 +104,11 @@ class Recipe(GrowingSpecification):
     training: dict[str, Value]
     axes: Axes
     seeds: tuple[AnySeed, ...] = Field(min_length=1)
-    checkpoints: Literal["every"] | tuple[Epoch, ...] = ()
+    checkpoints: Annotated[
+        Annotated[Literal["every"], Tag("every")] | Annotated[tuple[Epoch, ...], Tag("epochs")],
+        Discriminator(lambda value: "every" if value == "every" else "epochs"),
+        BeforeValidator(_epochs),
+    ] = ()
     fork: dict[str, Value] = Field(default_factory=dict)
     parent: dict[str, Value] = Field(default_factory=dict)
     sampling: AnySampling = GridSampling()

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 import generators
 from generators import Recipe, list_recipes, load_recipe
@@ -360,3 +361,43 @@ def test_an_axis_that_changes_nothing_is_refused(load, optimizer, schedule, fiel
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(UnknownNameError, match=r"there is no file .*nosuch.yaml; expected a recipe in YAML"):
         load_recipe(tmp_path / "nosuch.yaml")
+
+
+def test_a_text_stays_a_text_and_an_exponent_becomes_a_number(tiny_recipe):
+    axes = {
+        "load": {"architecture.width": [4]},
+        "temperature": {"training.learning_rate": ["1e-3", 0.1]},
+        "other": {"dataset.classes": ["0-1", "0-9", "1-2-3"]},
+    }
+    recipe = tiny_recipe(axes=axes, dataset={"name": "digits"})
+    assert recipe.axes.other["dataset.classes"] == ("0-1", "0-9", "1-2-3")
+    assert {model.values["learning_rate"] for model in expand(recipe)} == {0.001, 0.1}
+    assert {model.spec.dataset.kept_classes for model in expand(recipe)} == {(0, 1), (0, 9), (1, 2, 3)}
+
+
+@pytest.mark.parametrize("value", ["all", ["every"], 3])
+def test_checkpoints_are_epochs_or_every(tiny_recipe, value):
+    with pytest.raises(ValidationError, match=r"checkpoints.*\n.*expected a list of epochs, or `every`"):
+        tiny_recipe(checkpoints=value)
+
+
+def test_every_epoch_can_be_kept(tiny_recipe):
+    model = next(expand(tiny_recipe(checkpoints="every", training={"epochs": 4})))
+    assert model.checkpoints == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "by", "value"), [("noise_seed", "label_noise", 0), ("subset_seed", "fraction", 1)]
+)
+def test_seeds_of_a_choice_that_no_cell_makes_are_refused(tmp_path, field, by, value):
+    raw = yaml.safe_load(PAGE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0])
+    raw["dataset"] = {"name": "digits"}
+    raw["axes"]["other"] = {f"dataset.{field}": [0, 1]}
+    path = tmp_path / "page.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    message = f"axis dataset.{field} would change nothing: {by} is {value} in every cell"
+    with pytest.raises(SpecificationError, match=message):
+        load_recipe(path)
+    raw["axes"]["load"][f"dataset.{by}"] = [value, 0.5]
+    path.write_text(yaml.safe_dump(raw))
+    assert load_recipe(path).axes.other

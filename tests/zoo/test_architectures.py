@@ -157,3 +157,10 @@ def test_the_cnn_takes_images():
         SpecificationError, match=r"images .*, this dataset has inputs of shape \(64,\); choose"
     ):
         layout(cnn(), DataShape((64,), 10))
+
+
+def test_the_mlp_takes_no_tokens():
+    with pytest.raises(
+        SpecificationError, match=r"the mlp takes vectors, this dataset has tokens of shape \(8,\)"
+    ):
+        layout(mlp(width=2), DataShape((8,), 10, tokens=10))

@@ -3,6 +3,7 @@ import torch
 from pydantic import ValidationError
 
 from zoo import datasets
+from zoo.datasets import Dataset, Items
 from zoo.errors import SpecificationError
 from zoo.spec import DatasetSpecification, DataShape
 
@@ -75,7 +76,7 @@ def test_what_shares_its_inputs_says_so():
     ("fields", "message"),
     [
         ({"classes": "3-10"}, r"the dataset 'digits' has the classes 0 to 9, not 10; choose among them"),
-        ({"class_count": 11}, r"the dataset 'digits' has the classes 0 to 9, not 10"),
+        ({"class_count": 11}, r"the dataset 'digits' has 10 classes, got class_count 11; take fewer"),
         ({"crop": 1}, r"for images \(channels, height, width\), the dataset 'digits' has inputs of shape"),
         ({"modulus": 7}, r"dataset 'digits':\n  modulus: Extra inputs are not permitted"),
     ],
@@ -104,3 +105,12 @@ def test_a_class_that_is_not_there_is_refused_by_the_data_too(call):
 def test_a_choice_of_classes_is_unambiguous(fields, message):
     with pytest.raises(ValidationError, match=message):
         spec(**fields)
+
+
+def test_a_subset_without_items_on_a_side_is_refused():
+    items = Items(torch.zeros(3, 2), torch.tensor([0, 1, 2]))
+    data = Dataset("thin", items, Items(items.x[2:], items.y[2:]), items, 3, "CC0-1.0", "toy")
+    with pytest.raises(
+        SpecificationError, match=r"'thin' has no val items of the classes \(0, 1\); keep oth"
+    ):
+        data.training_items(DatasetSpecification(name="thin", classes="0-1"))

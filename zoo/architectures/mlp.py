@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
-from zoo.errors import SpecificationError
+from zoo.architectures.shapes import wrong_inputs
 from zoo.spec import DataShape
 
 
@@ -61,11 +61,8 @@ class MLP(Architecture):
         Raises:
             SpecificationError: The inputs are no vectors.
         """
-        if len(data.inputs) != 1:
-            raise SpecificationError(
-                f"the mlp takes vectors, this dataset has inputs of shape {data.inputs}; choose another "
-                "architecture, or a dataset of vectors"
-            )
+        if len(data.inputs) != 1 or data.tokens is not None:
+            raise wrong_inputs("mlp", "vectors", data)
         chosen = MLPOptions.model_validate(options.model_dump())
         sizes = [data.inputs[0]] + [chosen.width] * chosen.depth
         layers: list[nn.Module] = []

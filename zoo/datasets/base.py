@@ -244,7 +244,16 @@ class Dataset:
 
     def _kept(self, spec: DatasetSpecification) -> Int[Tensor, " kept"] | None:
         check_classes(spec, self.classes)
-        return None if spec.kept_classes is None else torch.tensor(spec.kept_classes)
+        if spec.kept_classes is None:
+            return None
+        kept = torch.tensor(spec.kept_classes)
+        for side, items in (("training", self.train), ("val", self.val), ("test", self.test)):
+            if not torch.isin(items.y, kept).any():
+                raise SpecificationError(
+                    f"the dataset {spec.name!r} has no {side} items of the classes {spec.kept_classes}; "
+                    "keep others, or more"
+                )
+        return kept
 
     def _class_items(self, kept: Int[Tensor, " kept"]) -> Int[Tensor, " inside"]:
         """Say which training items have one of the classes: as many of each as the smallest class has."""
@@ -280,6 +289,10 @@ def check_classes(spec: DatasetSpecification, classes: int) -> None:
     Raises:
         SpecificationError: A class is not there.
     """
+    if spec.class_count is not None and spec.class_count > classes:
+        raise SpecificationError(
+            f"the dataset {spec.name!r} has {classes} classes, got class_count {spec.class_count}; take fewer"
+        )
     missing = [one for one in spec.kept_classes or () if one >= classes]
     if missing:
         raise SpecificationError(
