@@ -11,9 +11,11 @@ from generators.rounds import check_refinement
 from generators.sampling import GridSampling
 from zoo import architectures, datasets
 from zoo.errors import SpecificationError
+from zoo.spec import TrainingSpecification
 
 MOST_CHECKED = 2000
 """Combinations that are checked when a recipe is loaded; where there are more, planning checks them."""
+_OF_INITIAL_WEIGHTS = ("init_scale", "init_rank")
 _MOST_BUILT = 256
 """Networks whose shapes are built when a recipe is loaded; planning builds all."""
 
@@ -57,6 +59,7 @@ def check_recipe(recipe: Recipe) -> None:
         UnknownNameError: A dataset, architecture, parent zoo or checkpoint is not there.
     """
     check_mixtures(recipe)
+    _check_initial(recipe)
     cells = Cells(recipe)
     for axis, field in enumerate(cells.fields):
         if not isinstance(recipe.axes.fields[field], Range):
@@ -89,9 +92,29 @@ def _check_use(cells: Cells, axis: int, field: str) -> None:
     idle = [spec.training for spec in specs if key in spec.training.unused]
     if idle and (isinstance(cells.recipe.sampling, GridSampling) or len(idle) == len(specs)):
         raise SpecificationError(
-            f"the axis {field} would change nothing: {idle[0].optimizer} under the schedule "
-            f"{idle[0].schedule} does not use it, so cells would be copies of each other"
+            f"the axis {field} would change nothing: {_why_idle(idle[0], key)}, so cells would be copies of "
+            "each other"
         )
+
+
+def _why_idle(training: TrainingSpecification, key: str) -> str:
+    if key == "adversarial_steps":
+        return "adversarial_epsilon is 0, which moves no inputs"
+    return f"{training.optimizer} under the schedule {training.schedule} does not use it"
+
+
+def _check_initial(recipe: Recipe) -> None:
+    """Refuse what is done to initial weights where a parent's weights stand in their place."""
+    fields = recipe.axes.fields
+    if not recipe.parent and not any(field.startswith("parent.") for field in fields):
+        return
+    for key in _OF_INITIAL_WEIGHTS:
+        field, default = f"training.{key}", TrainingSpecification.model_fields[key].default
+        if field in fields or recipe.training.get(key, default) != default:
+            raise SpecificationError(
+                f"{field} would change nothing: networks with a parent begin at its weights, not at initial "
+                f"ones; leave {key} out, or the parent"
+            )
 
 
 def _check_seed(cells: Cells, field: str) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from generators import generate, load_recipe
+from zoo import open as open_zoo
+from zoo.report.phase_diagram import phase_diagram
 
 
 def small(name, axes, **changes):
@@ -45,6 +47,8 @@ def test_solutions_of_the_convection_equation_fail_where_its_coefficient_is_larg
     error = table[table["epoch"] == 500].set_index("coefficient")["test_error"]
     assert error[1] < 0.2
     assert error[20] > 0.8  # the zero solution has 1
+    titles = [axes.get_title() for axes in phase_diagram(open_zoo(tmp_path / "zoo")).axes]
+    assert titles[:2] == ["Relative L2 error on the test grid", "Train loss"]
 
 
 @pytest.fixture(scope="module")

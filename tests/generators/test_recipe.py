@@ -316,17 +316,40 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 
 def test_the_page_names_every_field():
+    """Options stand in the row of what has them, each with its default and its other choices."""
+    import re
+    from typing import get_args
+
     from zoo import architectures, datasets
     from zoo.architectures import registry
-    from zoo.spec import DatasetSpecification, ForkSpecification, TrainingSpecification
+    from zoo.spec import (
+        ArchitectureSpecification,
+        DatasetSpecification,
+        ForkSpecification,
+        TrainingSpecification,
+    )
 
     text = PAGE.read_text(encoding="utf-8")
     kinds = [DatasetSpecification, TrainingSpecification, ForkSpecification, Recipe]
-    kinds += [registry._family(name).options for name in architectures.names()]
-    kinds += [datasets.family(name).options for name in datasets.names()]
-    assert {name for name in architectures.names() if f"| `{name}` |" not in text} == set()
     missing = {name for kind in kinds for name in kind.model_fields if f"`{name}`" not in text}
     assert missing <= {"name", "description", "axes", "seeds", "checkpoints", "dataset"}
+    options = {name: registry._family(name).options for name in architectures.names()}
+    numbers = 0
+    for name, kind in [*options.items(), *((name, datasets.family(name).options) for name in datasets.names())]:
+        if not kind.model_fields:
+            continue
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        for option, field in kind.model_fields.items():
+            default = "" if field.is_required() else f" ({field.default}".removesuffix(".0")
+            assert f"`{option}`{default}" in row
+            rest = {str(choice) for choice in get_args(field.annotation)} - {str(field.default)}
+            assert {choice for choice in rest if f"`{choice}`" not in text} == set()
+        for count, dataset in re.findall(r"([\d,]+) on `([\w-]+)` \|$", row):
+            needed = {option: 64 for option, field in kind.model_fields.items() if field.is_required()}
+            spec = ArchitectureSpecification.model_validate({"name": name, **needed})
+            assert count == f"{architectures.layout(spec, datasets.shape(dataset)).size:,}"
+            numbers += 1
+    assert numbers == len(options)
 
 
 def test_the_first_recipe_of_the_page_is_sound(tmp_path):

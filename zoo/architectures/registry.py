@@ -60,10 +60,11 @@ def _family(name: str) -> Architecture:
 
 
 def _options(architecture: ArchitectureSpecification) -> ArchitectureOptions:
+    known = _family(architecture.name).options
     try:
-        return _family(architecture.name).options.model_validate(architecture.options)
+        return known.model_validate(architecture.options)
     except ValidationError as error:
-        raise SpecificationError(f"architecture {architecture.name!r}:\n{describe(error)}") from None
+        raise SpecificationError(f"architecture {architecture.name!r}:\n{describe(error, known)}") from None
 
 
 def options(architecture: ArchitectureSpecification) -> ArchitectureOptions:

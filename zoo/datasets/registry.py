@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from zoo.datasets.base import (
     Dataset,
@@ -76,10 +76,13 @@ def family(name: str) -> DatasetFamily:
 
 
 def _options(spec: DatasetSpecification) -> DatasetOptions:
+    own = family(spec.name).options
     try:
-        return family(spec.name).options.model_validate(spec.options)
+        return own.model_validate(spec.options)
     except ValidationError as error:
-        raise SpecificationError(f"dataset {spec.name!r}:\n{describe(error)}") from None
+        # an unknown key may have meant an option of this dataset, or one that all datasets have
+        known = create_model("Known", __base__=(own, DatasetSpecification))
+        raise SpecificationError(f"dataset {spec.name!r}:\n{describe(error, known)}") from None
 
 
 def options(spec: DatasetSpecification) -> DatasetOptions:

@@ -35,6 +35,10 @@ class Panel(NamedTuple):
     log: bool = False
 
 
+_EQUATIONS = (
+    Panel("test_error", "Relative L2 error on the test grid", "magma_r", log=True),
+    Panel("train_loss", "Train loss", "magma_r", log=True),
+)
 PANELS = (
     Panel("test_accuracy", "Test accuracy", "viridis"),
     Panel("train_loss", "Train loss (nats, clean labels)", "magma_r", log=True),
@@ -65,7 +69,8 @@ def phase_diagram(zoo: Zoo, *, load: str | None = None, temperature: str | None 
     x = _axis(zoo, "load", load)
     y = _axis(zoo, "temperature", temperature)
     cells = zoo.cells
-    panels = [panel for panel in PANELS if panel.column in cells and cells[panel.column].notna().any()]
+    known = _EQUATIONS if "test_error" in cells else PANELS
+    panels = [panel for panel in known if panel.column in cells and cells[panel.column].notna().any()]
     if not panels:
         raise QueryError(f"{zoo.root} has no metrics to draw; run `phasezoo measure {zoo.root}` first")
     columns = min(3, len(panels))
@@ -85,7 +90,8 @@ def phase_diagram(zoo: Zoo, *, load: str | None = None, temperature: str | None 
     over = " and ".join(["seeds", *others])
     figure.suptitle(
         f"{zoo.manifest.name}: {len(cells)} cells, {finished} of {models} models finished, "
-        f"means over {over}; grey: undefined"
+        f"means over {over}; grey: undefined",
+        wrap=True,
     )
     return figure
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from zoo.population import Zoo
 
-_SHOWN = ("train_loss", "test_accuracy", "generalization_gap", "cka", "disagreement")
+_SHOWN = ("train_loss", "test_accuracy", "test_error", "generalization_gap", "cka", "disagreement")
 
 
 def summary(zoo: Zoo) -> Group:
