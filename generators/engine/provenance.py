@@ -13,7 +13,7 @@ import torch
 
 import generators
 
-ENGINE = 2
+ENGINE = 3
 """Revision of the training code; a change that changes what a specification becomes is a new one."""
 
 

@@ -114,3 +114,17 @@ def test_a_subset_without_items_on_a_side_is_refused():
         SpecificationError, match=r"'thin' has no val items of the classes \(0, 1\); keep oth"
     ):
         data.training_items(DatasetSpecification(name="thin", classes="0-1"))
+
+
+@pytest.mark.parametrize("classes", [None, "0-3-5-8"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_items_seen_have_their_share_of_wrong_labels_whatever_the_seeds(classes, seed):
+    shares = []
+    for noise_seed in (seed, *range(10, 19)):
+        noise = {"label_noise": 0.1, "noise_seed": noise_seed, "classes": classes}
+        given = spec(**noise, fraction=0.25, subset_seed=seed)
+        seen = DIGITS.training_items(given)
+        clean = DIGITS.training_labels(given.model_copy(update={"label_noise": 0.0}))
+        shares.append(float((DIGITS.training_labels(given)[seen] != clean[seen]).double().mean()))
+    spread = (0.1 * 0.9 / len(seen)) ** 0.5  # of a share, drawn at random
+    assert all(abs(share - 0.1) < 4 * spread for share in shares)

@@ -238,8 +238,7 @@ class Dataset:
         """
         kept = self._kept(spec)
         inside = torch.arange(len(self.train)) if kept is None else self._class_items(kept)
-        generator = torch.Generator().manual_seed(spec.subset_seed)
-        order = torch.randperm(len(inside), generator=generator)
+        order = torch.randperm(len(inside), generator=_subset_stream(spec.subset_seed))
         return inside[order[: share_of(len(inside), spec.fraction)]].sort().values
 
     def _kept(self, spec: DatasetSpecification) -> Int[Tensor, " kept"] | None:
@@ -264,6 +263,12 @@ class Dataset:
     @staticmethod
     def _numbered(items: Items, kept: Int[Tensor, " kept"], places: Int[Tensor, " some"]) -> Items:
         return Items(items.x[places], torch.searchsorted(kept, items.y[places]))
+
+
+def _subset_stream(seed: int) -> torch.Generator:
+    """Open the stream of a choice of items; on that of label noise the wrong labels would be chosen first."""
+    key = hashlib.sha256(f"subset:{seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(key[:4], "little"))
 
 
 def share_of(items: int, fraction: float) -> int:
