@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
-from zoo.errors import SpecificationError, StorageError, unknown_name
+from zoo.errors import DataMissingError, SpecificationError, StorageError, unknown_name
 
 if TYPE_CHECKING:
     from generators.executors import Executor
@@ -46,7 +46,9 @@ def recipes(
     if name is not None:
         _show_recipe(console, load_recipe(name))
         return
-    table = Table("recipe", "models", "parameters of each", "weights", "device-hours", "source")
+    table = Table(
+        Column("recipe", no_wrap=True), "models", "parameters of each", "weights", "device-hours", "source"
+    )
     for known in track(list_recipes(), description="counting", console=console, transient=True):
         found = listing(load_recipe(known))
         sizes = f"{found.smallest:,}" + (f" to {found.largest:,}" if found.largest > found.smallest else "")
@@ -184,14 +186,24 @@ def _show_plan(
 
     from generators.estimate import dry_run as plan_only
     from generators.estimate import estimate
+    from generators.listing import listing
 
     table = Table("what", "how much", title=f"{recipe.name} would make, in {out}")
     for what, number in plan_only(recipe).items():
         table.add_row(what, f"{number:,}")
     folder = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
     table.add_row("bytes free there", f"{shutil.disk_usage(folder).free:,}")
-    with console.status("taking a few steps, to see how long they take"):
-        cost = estimate(recipe, device=device, executor=None if isinstance(where, str) else where)
+    try:
+        with console.status("taking a few steps, to see how long they take"):
+            cost = estimate(recipe, device=device, executor=None if isinstance(where, str) else where)
+    except DataMissingError as missing:
+        found = listing(recipe)
+        table.add_row(
+            "time to train", f"roughly {_hours(found.hours)} hours on one {found.device}, not tried"
+        )
+        console.print(table)
+        console.print(f"To try it, {missing}", soft_wrap=True, markup=False, highlight=False)
+        return
     table.add_row("optimiser steps", f"{cost.model_steps:,}")
     table.add_row("operations", f"{cost.flops:.2g}")
     table.add_row("peak memory", f"about {cost.bytes / 1e9:.2g} GB")

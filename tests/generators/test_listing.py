@@ -65,3 +65,21 @@ def test_the_command_shows_one_recipe_with_what_is_ours(capsys, monkeypatch):
     assert "temperature axis training.batch_size" in shown
     assert "all of these are ours" in shown
     assert "147 in 49 cells" in shown
+
+
+def test_a_dry_run_without_the_data_says_what_it_can(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("PHASEZOO_DATA", str(tmp_path))
+    monkeypatch.setenv("PHASEZOO_OFFLINE", "1")
+    assert run(["generate", "resnet18-cifar10", "--out", str(tmp_path / "zoo"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "192" in shown
+    assert "hours on one GPU, not tried" in shown
+    assert "To try it, the dataset 'cifar10' needs cifar-10-binary.tar.gz" in shown
+
+
+def test_names_of_recipes_are_whole_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("generators.recipe.list_recipes", lambda: ["resnet18-svhn", "digits-mlp"])
+    assert run(["recipes"]) == 0
+    assert "resnet18-svhn" in capsys.readouterr().out

@@ -72,7 +72,8 @@ def _files(path: Path) -> tuple[Path, ...]:
         return (path,)
     if not path.is_dir():
         raise DataMissingError(
-            f"there is no text at {path}; put files *.txt into this folder, or give corpus: a path"
+            f"there is no text at {path}; put files *.txt into this folder, or give corpus: a path, "
+            "such as ./name"
         )
     files = sorted(found for found in path.glob("*.txt") if not found.is_dir())
     if not files:
