@@ -42,12 +42,14 @@ class Kind(NamedTuple):
     Attributes:
         architecture: The network, JSON.
         residence: Name of the inputs that they see.
+        classes: Classes that each knows, which size its last layer.
         items: Training items that each sees in an epoch.
         training: Values of `STACKED_TRAINING`.
     """
 
     architecture: str
     residence: str
+    classes: int
     items: int
     training: tuple[Any, ...]
 
@@ -246,6 +248,7 @@ def _kind(spec: ModelSpecification) -> Kind:
     return Kind(
         spec.architecture.model_dump_json(),
         datasets.residence(spec.dataset),
+        datasets.shape(spec.dataset).classes,
         datasets.used(spec.dataset),
         tuple(getattr(spec.training, field) for field in STACKED_TRAINING),
     )

@@ -91,7 +91,7 @@ def total_flops(sorts: Sequence[tuple[Stack, int]]) -> float:
     Returns:
         Floating-point operations.
     """
-    ordered = sorted({stack.kind[:2]: stack for stack, _ in sorts}.values(), key=_parameters)
+    ordered = sorted({stack.kind[:3]: stack for stack, _ in sorts}.values(), key=_parameters)
     picked = np.unique(np.linspace(0, len(ordered) - 1, min(_PROBED, len(ordered))).astype(int))
     probed = [ordered[place] for place in picked]
     known = np.log([flops_per_epoch(stack) / stack.items for stack in probed])

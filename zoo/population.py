@@ -289,7 +289,7 @@ class Zoo:
         return ModelSpecification.model_validate_json(rows.iloc[0])
 
     def wrong_labels(self, model_id: str) -> pd.DataFrame:
-        """List the training items that a model saw with a wrong label.
+        """List the training items whose label was replaced by a wrong one for a model.
 
         Args:
             model_id: The model.

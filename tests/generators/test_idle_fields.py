@@ -25,7 +25,9 @@ def child(zoo_copy, tiny_recipe):
 @pytest.mark.parametrize("given", [{"init_scale": 3.0}, {"init_rank": 1}])
 def test_what_is_done_to_initial_weights_is_refused_where_there_is_a_parent(child, given):
     (field,) = given
-    match = rf"training.{field} would change nothing: networks with a parent begin at its weights.*leave {field}"
+    match = (
+        rf"training.{field} would change nothing: networks with a parent begin at its weights.*leave {field}"
+    )
     with pytest.raises(SpecificationError, match=match):
         check_recipe(child(given))
     with pytest.raises(SpecificationError, match=match):
@@ -41,7 +43,10 @@ def test_a_parent_alone_and_initial_scales_alone_are_taken(child, tiny_recipe):
 def test_a_parent_that_is_an_axis_is_a_parent(child, zoo_copy):
     recipe = child({"init_scale": 3.0})
     checkpoint = recipe.parent["checkpoint"]
-    other = {"parent.checkpoint": (checkpoint, checkpoint.replace("@1", "@2")), "parent.zoo": (str(zoo_copy),)}
+    other = {
+        "parent.checkpoint": (checkpoint, checkpoint.replace("@1", "@2")),
+        "parent.zoo": (str(zoo_copy),),
+    }
     axes = recipe.axes.model_copy(update={"other": other})
     recipe = recipe.model_copy(update={"parent": {}, "axes": axes})
     with pytest.raises(SpecificationError, match=r"training.init_scale would change nothing"):
@@ -55,6 +60,8 @@ def test_steps_of_an_attack_without_a_radius_are_refused_for_what_they_are(tiny_
         return tiny_recipe(training={"adversarial_epsilon": radius}, axes=axes)
 
     check_recipe(make(0.1))
-    match = r"adversarial_steps would change nothing: adversarial_epsilon is 0, which moves no inputs, so cells"
+    match = (
+        r"adversarial_steps would change nothing: adversarial_epsilon is 0, which moves no inputs, so cells"
+    )
     with pytest.raises(SpecificationError, match=match):
         check_recipe(make(0.0))

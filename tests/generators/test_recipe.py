@@ -1,4 +1,6 @@
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -7,7 +9,9 @@ from pydantic import ValidationError
 import generators
 from generators import Recipe, list_recipes, load_recipe
 from generators.grid import expand
+from zoo import architectures, datasets
 from zoo.errors import SpecificationError, UnknownNameError
+from zoo.spec import ArchitectureSpecification
 
 TEXT = """
 name: toy
@@ -316,40 +320,40 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 
 def test_the_page_names_every_field():
-    """Options stand in the row of what has them, each with its default and its other choices."""
-    import re
-    from typing import get_args
-
-    from zoo import architectures, datasets
-    from zoo.architectures import registry
-    from zoo.spec import (
-        ArchitectureSpecification,
-        DatasetSpecification,
-        ForkSpecification,
-        TrainingSpecification,
-    )
+    """Fields of all recipes; options in the row of what has them, with their defaults and other choices."""
+    from zoo.spec import DatasetSpecification, ForkSpecification, TrainingSpecification
 
     text = PAGE.read_text(encoding="utf-8")
     kinds = [DatasetSpecification, TrainingSpecification, ForkSpecification, Recipe]
     missing = {name for kind in kinds for name in kind.model_fields if f"`{name}`" not in text}
     assert missing <= {"name", "description", "axes", "seeds", "checkpoints", "dataset"}
-    options = {name: registry._family(name).options for name in architectures.names()}
-    numbers = 0
-    for name, kind in [*options.items(), *((name, datasets.family(name).options) for name in datasets.names())]:
-        if not kind.model_fields:
-            continue
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    options = _options_of_architectures()
+    options |= {name: datasets.family(name).options for name in datasets.names()}
+    for name, kind in ((name, kind) for name, kind in options.items() if kind.model_fields):
+        row = _row(text, name)
         for option, field in kind.model_fields.items():
             default = "" if field.is_required() else f" ({field.default}".removesuffix(".0")
             assert f"`{option}`{default}" in row
-            rest = {str(choice) for choice in get_args(field.annotation)} - {str(field.default)}
-            assert {choice for choice in rest if f"`{choice}`" not in text} == set()
-        for count, dataset in re.findall(r"([\d,]+) on `([\w-]+)` \|$", row):
-            needed = {option: 64 for option, field in kind.model_fields.items() if field.is_required()}
-            spec = ArchitectureSpecification.model_validate({"name": name, **needed})
-            assert count == f"{architectures.layout(spec, datasets.shape(dataset)).size:,}"
-            numbers += 1
-    assert numbers == len(options)
+            others = {str(choice) for choice in get_args(field.annotation)} - {str(field.default)}
+            assert {choice for choice in others if f"`{choice}`" not in text} == set()
+
+
+@pytest.mark.parametrize("name", architectures.names())
+def test_the_page_counts_the_numbers_of_every_architecture(name):
+    (found,) = re.findall(r"([\d,]+) on `([\w-]+)` \|$", _row(PAGE.read_text(encoding="utf-8"), name))
+    fields = _options_of_architectures()[name].model_fields.items()
+    needed = {option: 64 for option, field in fields if field.is_required()}
+    spec = ArchitectureSpecification.model_validate({"name": name, **needed})
+    assert found[0] == f"{architectures.layout(spec, datasets.shape(found[1])).size:,}"
+
+
+def _options_of_architectures():
+    return {name: architectures.registry._family(name).options for name in architectures.names()}
+
+
+def _row(text, name):
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    return row
 
 
 def test_the_first_recipe_of_the_page_is_sound(tmp_path):

@@ -2,6 +2,7 @@ import pytest
 
 import zoo
 from generators import generate, measure
+from generators.grid import plan
 from zoo import datasets
 from zoo.storage.weights import read_predictions
 
@@ -57,3 +58,19 @@ def test_whole_subsets_are_held_out(subsets):
     known = [set(side.models["classes"]) for side in (train, val, test)]
     assert sum(map(len, known)) == len(set().union(*known)) == 4
     assert all(known)
+
+
+def test_networks_of_different_heads_never_share_a_stack(tiny_recipe, tmp_path):
+    axes = {
+        "load": {"dataset.class_count": [2, 4], "dataset.fraction": [0.5, 1.0]},
+        "temperature": {"training.learning_rate": [0.1]},
+    }
+    recipe = tiny_recipe(
+        axes=axes, dataset={"name": "digits"}, architecture={"name": "mlp", "width": 4}, seeds=[0]
+    )
+    stacks = plan(recipe)
+    for stack in stacks:
+        assert len({model.spec.dataset.class_count for model in stack.models}) == 1
+    made = generate(recipe, tmp_path / "zoo")
+    assert (made.models["status"] == "finished").all()
+    assert len(made.layouts) == 2
