@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,13 @@ from zoo.spec import (
     Protocol,
     TableName,
 )
+
+Scope = Literal["all", "last"]
+"""Which checkpoints a metric is measured on unless asked otherwise: all, or the last of each model."""
+Suite = Literal["standard", "ptmz", "yang2021"]
+"""Whose protocol it is: ours, or one of a paper, to compare numbers with."""
+Series = Mapping[str, Sequence[NDArray[np.floating]]]
+"""Arrays by name, one a row of a measurement; those of a row are equally long, empty where undefined."""
 
 KEY_COLUMNS: dict[TableName, tuple[str, ...]] = {
     "checkpoints": ("checkpoint_id",),
@@ -110,10 +117,12 @@ class Measurement:
     Attributes:
         frame: Key columns of its table, the metric's columns, and `<metric>_reason`.
         predictions: Predicted class of every test item, `(n, n_test)`; of the metric that stores them.
+        series: Arrays of each row, such as a spectral density; of a metric that stores some.
     """
 
     frame: pd.DataFrame
     predictions: Integer[np.ndarray, "checkpoints items"] | None = None
+    series: Series | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,10 @@ class Metric:
         kinds: Kinds of datasets that it has a meaning for.
         needs_predictions: Whether it reads the predictions that another metric stores.
         gives_predictions: Whether it is the metric that stores them.
+        needs_origin: Whether it compares a checkpoint with its model's epoch 0.
+        scope: Which checkpoints it is measured on unless asked otherwise.
+        suite: Whose protocol it is.
+        series: Folder of the files of its arrays, such as `spectra`; nothing where it has none.
     """
 
     name: str
@@ -143,6 +156,10 @@ class Metric:
     kinds: frozenset[Kind] = frozenset(get_args(Kind))
     needs_predictions: bool = False
     gives_predictions: bool = False
+    needs_origin: bool = False
+    scope: Scope = "all"
+    suite: Suite = "standard"
+    series: str | None = None
     denied: frozenset[str] = field(default=frozenset())
     """What it does not promise; with `properties`, all that applies to its table."""
 

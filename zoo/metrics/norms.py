@@ -109,4 +109,5 @@ NORMS = Metric(
     properties=frozenset({"permutation_invariant", "seed_deterministic"}),
     denied=frozenset({"in_unit_interval"}),
     compute=_compute,
+    needs_origin=True,
 )
