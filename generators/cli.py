@@ -14,8 +14,7 @@ from rich.table import Column, Table
 from zoo.errors import DataMissingError, SpecificationError, StorageError, unknown_name
 
 if TYPE_CHECKING:
-    from generators.executors import Executor
-    from generators.generation import ExecutorName
+    from generators.executors import Executor, ExecutorName
     from generators.recipe import Recipe
 
 
@@ -213,17 +212,40 @@ def _show_plan(
 
 def measure(
     zoo: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo.")],
-    metrics: Annotated[str, typer.Option(help="Names of metrics, separated by commas; or all.")] = "all",
+    *,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help="Names of metrics, separated by commas; all; or the protocols of a paper: ptmz, yang2021."
+        ),
+    ] = "all",
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help='Which checkpoints, such as "width >= 32 and epoch > 0"; else all or the last.'
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(help="local: a process a core; local:N: N processes; ray: a Ray cluster."),
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster; without it one starts here.")
+    ] = None,
 ) -> None:
-    """Measure a zoo; what is measured already is kept.
+    """Measure a zoo; what is measured already is kept, so that a run that was cut off goes on.
 
-    Example: [bold]phasezoo measure zoos/digits-mlp-demo --metrics spectrum,cka[/bold]
+    Examples: [bold]phasezoo measure zoos/digits-mlp[/bold],
+    [bold]phasezoo measure zoos/digits-mlp --metrics mode_connectivity,cka --where "epoch >= 20"[/bold],
+    [bold]phasezoo measure zoos/digits-mlp --metrics yang2021[/bold]
     """
     from generators.measurement import measure as run
 
-    names = "all" if metrics == "all" else [name.strip() for name in metrics.split(",")]
-    measured = run(zoo, metrics=names)
-    Console().print(
+    names = [name.strip() for name in metrics.split(",")]
+    measured = run(zoo, metrics=names, where=where, executor=_executor(executor, address))
+    console = Console()
+    console.print(
         f"protocols: {', '.join(measured.manifest.protocols)}", soft_wrap=True, markup=False, highlight=False
     )
-    Console().print(f"Next: phasezoo plot {zoo}", soft_wrap=True, markup=False, highlight=False)
+    step = "calibrate" if "mode_connectivity" in measured.pairs else "plot"
+    console.print(f"Next: phasezoo {step} {zoo}", soft_wrap=True, markup=False, highlight=False)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,14 +18,15 @@ from generators.engine.cost import check_last_batch, flops_per_epoch, resting_by
 from generators.engine.memory import MEMORY_SHARE, capacity, free_bytes
 from generators.engine.state import FOLDER, load_state, state_path
 from generators.engine.task import Strategy
-from generators.executors import Executor, Trained, Watch
+from generators.executors import Done, Executor, ExecutorName, Watch
 from generators.executors.inline import InlineExecutor
 from generators.executors.interrupt import deferred_interrupt
 from generators.executors.local import LocalExecutor
 from generators.folder import check_numerics, prepare, remove_leftovers
 from generators.grid import Stack, alike, count_models, examples, plan, plan_rounds
+from generators.kinds import first_metric, recipe_kind
 from generators.labels import record_labels
-from generators.measurement import first_metric, measure, recipe_kind
+from generators.measurement import measure
 from generators.parents import parent_weights
 from generators.progress import Bar
 from generators.recipe import Recipe
@@ -38,7 +39,6 @@ from zoo.report.progress import progress_bar
 from zoo.storage import Entry, Journal, commit, read_journal, sha256_of, writer_lock
 from zoo.storage.weights import write_weights
 
-ExecutorName = Literal["local", "ray"]
 _STOPPING = "\nstopping after this epoch, what is in training is saved first; Ctrl-C again stops at once\n"
 _WORTH_WORKERS = 8.0
 """Seconds of work below which starting worker processes costs more than it saves."""
@@ -231,7 +231,7 @@ def _train_pending(
                     for trained in results:
                         _commit(root, trained)
                         failed += trained.task.stacks if trained.failed else ()
-                        models = [model for shard in trained.shards for model in shard.models]
+                        models = [model for shard in trained.content for model in shard.models]
                         bar.after_task(trained.task, sum(m["status"] == "diverged" for m in models))
                         for stack in trained.task.stacks:
                             stack.release()
@@ -244,7 +244,7 @@ def _train_pending(
 
 
 @contextmanager
-def _closing(results: Iterator[Trained]) -> Iterator[Iterator[Trained]]:
+def _closing(results: Iterator[Done]) -> Iterator[Iterator[Done]]:
     """End the executor's run with the block: an error keeps it alive in its traceback, workers and all."""
     try:
         yield results
@@ -330,9 +330,9 @@ def _starts(recipe: Recipe, stacks: Sequence[Stack]) -> dict[str, NDArray[np.flo
     return {m.model_id: parent_weights(m.spec.parent, place) for m in models if m.spec.parent is not None}
 
 
-def _commit(root: Path, trained: Trained) -> None:
+def _commit(root: Path, trained: Done) -> None:
     """Put the shards of a task in place, then forget the state of its training."""
-    for stack, shard in zip(trained.task.stacks, trained.shards, strict=True):
+    for stack, shard in zip(trained.task.stacks, trained.content, strict=True):
         record = write_weights(root / stack.shard, shard)
         entry = Entry(
             kind="weights",

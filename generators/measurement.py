@@ -1,35 +1,61 @@
-"""Measure: every metric on every shard, resumable, each value beside the id of its protocol."""
+"""Measure: metrics on the checkpoints that lack them, resumable, each value beside the id of its protocol."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich.progress import Progress as RichProgress
 
-from zoo import Zoo, datasets
+from generators.engine import Interrupted, TaskSettings
+from generators.executors import Done, Executor, ExecutorName, Watch
+from generators.executors.inline import InlineExecutor
+from generators.executors.interrupt import deferred_interrupt
+from generators.executors.local import LocalExecutor
+from generators.kinds import recipe_kind
+from generators.measured import Measured, missing_rows
+from generators.measuring import Found, Measuring, predictions_path
+from zoo import Zoo
 from zoo import open as open_zoo
 from zoo.assembly import read_manifest, write_assembly
-from zoo.errors import FormatError, SpecificationError, unknown_name
-from zoo.metrics import Metric, Subject, all_metrics
+from zoo.datasets import Kind
+from zoo.errors import FormatError, MeasurementError, SpecificationError, unknown_name
+from zoo.metrics import Metric, Suite, all_metrics, get
 from zoo.report.progress import progress_bar
-from zoo.spec import FileRecord, ModelSpecification
-from zoo.storage import Entry, Journal, commit, parquet_bytes, read_journal, write_file, writer_lock
-from zoo.storage.weights import WeightShard, read_predictions, read_weights, write_predictions
+from zoo.storage import Entry, Journal, commit, read_journal, writer_lock
+from zoo.storage.weights import read_weights, write_predictions
+
+_STOPPING = "\nstopping after the cells being measured, which are stored first; Ctrl-C again stops at once\n"
+_WORTH_WORKERS = 500
+"""Checkpoints times metrics below which starting workers takes longer than measuring."""
 
 
-def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all", locked: bool = False) -> Zoo:
+def measure(
+    out: str | Path,
+    *,
+    metrics: Sequence[str] | str = "all",
+    where: str | None = None,
+    executor: ExecutorName | Executor = "local",
+    locked: bool = False,
+) -> Zoo:
     """Measure a zoo; what has been measured under the same protocol is kept.
 
     Args:
         out: Folder of the zoo.
-        metrics: Names of metrics, or `all`.
+        metrics: Names of metrics; `all`, which are those of our own protocols; or `ptmz` or `yang2021`, the
+            protocols of these papers.
+        where: Which checkpoints, such as `"width >= 32 and epoch == last_epoch"`; by default those that each
+            metric is for: all of them, or the last of each model. Pairs are made of these alone.
+        executor: Where to measure: `local`, one process a core (or this process where there is little to
+            do); `ray`, a cluster; or an executor.
         locked: Whether the caller already holds the writer's lock.
 
     Returns:
@@ -37,10 +63,13 @@ def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all",
 
     Raises:
         UnknownNameError: No metric has this name.
-        SpecificationError: A metric has no meaning for the kind of data of this zoo.
+        SpecificationError: A metric has no meaning for the kind of data of this zoo; no executor has this
+            name.
+        QueryError: The query has a fault.
         IntegrityError: The folder holds no zoo.
         FormatError: The zoo was published: its tables are final.
         StorageError: The disk is full, or another process writes to the folder.
+        MeasurementError: A metric raised an error, or killed its worker; all else is measured.
     """
     root = Path(out)
     chosen = _choose(metrics, recipe_kind(read_manifest(root).recipe))
@@ -48,166 +77,165 @@ def measure(out: str | Path, *, metrics: Sequence[str] | Literal["all"] = "all",
         journal = read_journal(root)
         if journal is None:
             raise FormatError(f"{root} has no journal: it was published, and its tables are final")
-        pending = [
-            (e, m) for e in journal.of_kind("weights") for m in chosen if not _is_done(root, e, m, journal)
-        ]
-        with progress_bar() as progress:
-            for entry, metric in progress.track(pending, description="measuring"):
-                _measure_shard(root, entry, metric)
+        rows = _rows(open_zoo(root), where)
+        failed: list[str] = []
+        # predictions are read by others: first what gives them
+        for wave in (True, False):
+            some = [metric for metric in chosen if metric.gives_predictions == wave]
+            pending = list(_pending(root, journal, some, rows, asked=where is not None))
+            failed += _run(root, pending, executor)
         write_assembly(root)
+    if failed:
+        raise MeasurementError(
+            f"{len(failed)} of the measurements failed, all others are stored: {'; '.join(failed[:3])}. "
+            "Run the same command again to try these again"
+        )
     return open_zoo(root)
 
 
-def recipe_kind(recipe: Mapping[str, Any]) -> datasets.Kind:
-    """Say what a zoo's data ask of its networks.
-
-    Args:
-        recipe: The recipe, as the manifest stores it.
-
-    Returns:
-        The kind of its datasets, which is one.
-    """
-    axes = {field: values for fields in recipe["axes"].values() for field, values in fields.items()}
-    name = recipe["dataset"].get("name") or axes["dataset.name"][0]
-    return datasets.family(str(name)).kind
-
-
-def first_metric(kind: datasets.Kind) -> str:
-    """Name the metric that every zoo is measured by.
-
-    Args:
-        kind: What its data ask.
-
-    Returns:
-        `solution` for an equation, else `evaluation`.
-    """
-    return "solution" if kind == "convection" else "evaluation"
-
-
-def _choose(metrics: Sequence[str] | Literal["all"], kind: datasets.Kind) -> list[Metric]:
-    """Look the metrics up, those that store predictions first; all are those that mean something here."""
+def _choose(metrics: Sequence[str] | str, kind: Kind) -> list[Metric]:
+    """Look the metrics up; a suite is those of its metrics that mean something here."""
     known = all_metrics()
     fitting = [name for name, metric in known.items() if kind in metric.kinds]
-    names = fitting if metrics == "all" else list(metrics)
-    for name in names:
+    names: list[str] = []
+    for name in [metrics] if isinstance(metrics, str) else metrics:
+        suite: Any = "standard" if name == "all" else name
+        if suite in get_args(Suite):
+            names += [n for n in fitting if known[n].suite == suite]
+            continue
         if name not in known:
-            raise unknown_name("metric", name, known)
+            raise unknown_name("metric", name, [*known, "all", *get_args(Suite)])
         if name not in fitting:
             raise SpecificationError(
                 f"the metric {name!r} has no meaning for this zoo, whose data are of the kind {kind}; "
                 f"choose among {', '.join(fitting)}"
             )
-    return sorted((known[name] for name in names), key=lambda metric: metric.needs_predictions)
+        names.append(name)
+    return [known[name] for name in dict.fromkeys(names)]
 
 
-def _part(shard: str, metric: Metric) -> str:
-    return f"parts/{metric.protocol_id}/{Path(shard).stem}.parquet"
+def _rows(zoo: Zoo, where: str | None) -> pd.DataFrame:
+    """List the checkpoints to choose from: ids, cell, seed, epoch, last epoch, status, shard."""
+    view = zoo if where is None else zoo.where(where)
+    models = zoo.models[["model_id", "cell_id", "seed", "status", "last_epoch"]]
+    columns = ["checkpoint_id", "model_id", "epoch", "shard"]
+    return view.checkpoints[columns].merge(models, on="model_id", how="left")
 
 
-def _predictions(shard: str) -> str:
-    return f"predictions/{Path(shard).stem}.h5"
+def _pending(
+    root: Path, journal: Journal, metrics: Iterable[Metric], rows: pd.DataFrame, *, asked: bool
+) -> Iterator[Measuring]:
+    """List what is to be measured: each metric on each shard that has checkpoints without it."""
+    by_shard = {str(shard): some for shard, some in rows.groupby("shard", sort=False)}
+    for shard in journal.of_kind("weights"):
+        for metric in metrics:
+            some = by_shard.get(shard.path, rows.iloc[:0])
+            if metric.scope == "last" and not asked:
+                some = some[some["epoch"] == some["last_epoch"]]
+            known = Measured.read(root, journal, shard, metric)
+            wanted = missing_rows(metric, some, known)
+            if metric.gives_predictions and not _has_predictions(root, journal, shard):
+                wanted = frozenset(some["checkpoint_id"])
+            if wanted or known is None:
+                yield Measuring(root.absolute(), shard.path, shard.record, metric.name, wanted)
 
 
-def _is_done(root: Path, shard: Entry, metric: Metric, journal: Journal) -> bool:
-    """Say whether this shard's weights, as they are now, were measured under this protocol."""
-    part = journal.entries.get(_part(shard.path, metric))
-    stored = [part, journal.entries.get(_predictions(shard.path))] if metric.gives_predictions else [part]
-    return all(
-        entry is not None
-        and entry.of == shard.record.sha256
-        and (root / entry.path).is_file()
-        and (root / entry.path).stat().st_size == entry.record.bytes
-        for entry in stored
-    )
+def _has_predictions(root: Path, journal: Journal, shard: Entry) -> bool:
+    entry = journal.entries.get(predictions_path(shard.path))
+    return entry is not None and entry.of == shard.record.sha256 and _is_whole(root, entry)
 
 
-def _measure_shard(root: Path, shard: Entry, metric: Metric) -> None:
-    start = time.perf_counter()
-    content = read_weights(root / shard.path, shard.record)
-    stored = root / _predictions(shard.path)
-    known = read_predictions(stored) if metric.needs_predictions and stored.exists() else None
-    frames, predicted = [], []
-    for places, subject in subjects(content, known):
-        measured = metric.compute(subject)
-        frames.append(measured.frame)
-        if measured.predictions is not None:
-            predicted.append((places, measured.predictions))
-    if predicted:
-        ids = content.checkpoints["checkpoint_id"].tolist()
-        record = write_predictions(stored, ids, _scatter(predicted))
-        _commit(root, shard, _predictions(shard.path), record)
-    columns = metric.stored_columns
-    frame = (
-        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[c.name for c in columns])
-    )
-    path = _part(shard.path, metric)
-    record = write_file(root / path, parquet_bytes(frame, columns), rows=len(frame))
-    _commit(root, shard, path, record, metric=metric, seconds=time.perf_counter() - start)
+def _is_whole(root: Path, entry: Entry) -> bool:
+    path = root / entry.path
+    return path.is_file() and path.stat().st_size == entry.record.bytes
 
 
-def _commit(
-    root: Path,
-    shard: Entry,
-    path: str,
-    record: FileRecord,
-    *,
-    metric: Metric | None = None,
-    seconds: float = 0.0,
-) -> None:
-    entry = Entry(
-        kind="measurement" if metric else "predictions",
-        path=path,
-        shard=shard.path,
-        of=shard.record.sha256,
-        record=record,
-        protocol=metric.protocol() if metric else None,
-        protocol_id=metric.protocol_id if metric else None,
-        seconds=round(seconds, 3),
-    )
-    commit(root, entry)
+def _run(root: Path, pending: list[Measuring], executor: ExecutorName | Executor) -> list[str]:
+    """Measure, commit what is found as it comes, and say what failed."""
+    if not pending:
+        return []
+    where = _named(executor, pending) if isinstance(executor, str) else executor
+    failed: list[str] = []
+    with progress_bar() as progress:
+        keeper = _Keeper(root, pending, progress)
+        with deferred_interrupt(_say_stopping) as pressed:
+            try:
+                for done in where.run(pending, TaskSettings(), Watch(keeper.keep, pressed)):
+                    keeper.close(done)
+                    if done.failed is not None:
+                        failed.append(f"{done.task.name}: {done.failed}")
+            except Interrupted:
+                raise KeyboardInterrupt from None
+    return failed
 
 
-def _scatter(parts: Iterable[tuple[NDArray[np.intp], NDArray[np.integer]]]) -> NDArray[np.integer]:
+def _say_stopping() -> None:
+    sys.stderr.write(_STOPPING)
+
+
+def _named(name: ExecutorName, pending: Sequence[Measuring]) -> Executor:
+    if name == "ray":
+        from generators.executors.ray import RayExecutor
+
+        return RayExecutor()
+    if name != "local":
+        raise SpecificationError(f"unknown executor {name!r}; choose 'local' or 'ray'")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(pending))
+    little = sum(len(task.wanted) for task in pending) < _WORTH_WORKERS
+    return InlineExecutor() if workers <= 1 or little else LocalExecutor(workers)
+
+
+class _Keeper:
+    """Commits what measuring finds, part by part, and draws how far it is."""
+
+    def __init__(self, root: Path, pending: Sequence[Measuring], progress: RichProgress) -> None:
+        self._root, self._progress = root, progress
+        self._entries = {e.path: e for e in (read_journal(root) or Journal({}, 0)).of_kind("weights")}
+        self._begin = {task.name: time.perf_counter() for task in pending}
+        self._predictions: list[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]] = []
+        # an empty shard has its part too, and a bar needs an end
+        self._bar = progress.add_task("measuring", total=sum(max(task.size, 1) for task in pending) or 1)
+
+    def keep(self, task: Measuring, found: Found) -> None:
+        metric, shard = get(task.metric), self._entries[task.shard]
+        if found.predictions is not None:
+            self._predictions.append(found.predictions)
+        known = Measured.read(self._root, read_journal(self._root), shard, metric)
+        seconds = time.perf_counter() - self._begin[task.name]
+        self._begin[task.name] = time.perf_counter()
+        (known or Measured.nothing(metric)).joined(found).write(
+            self._root, shard, metric, seconds=seconds + (known.seconds if known else 0.0)
+        )
+
+    def close(self, done: Done) -> None:
+        task = done.task
+        for found in done.content:
+            self.keep(task, found)
+        metric, shard = get(task.metric), self._entries[task.shard]
+        if done.failed is None and metric.gives_predictions and self._predictions:
+            self._write_predictions(shard)
+        if done.failed is None and Measured.read(self._root, read_journal(self._root), shard, metric) is None:
+            Measured.nothing(metric).write(self._root, shard, metric, seconds=0.0)
+        self._progress.update(self._bar, advance=max(task.size, 1), description=task.metric)
+
+    def _write_predictions(self, shard: Entry) -> None:
+        ids = read_weights(self._root / shard.path, shard.record).checkpoints["checkpoint_id"].tolist()
+        merged, self._predictions = _scatter(self._predictions), []
+        path = predictions_path(shard.path)
+        record = write_predictions(self._root / path, ids, merged)
+        commit(
+            self._root,
+            Entry(kind="predictions", path=path, shard=shard.path, of=shard.record.sha256, record=record),
+        )
+
+
+def _scatter(parts: Sequence[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]) -> NDArray[np.integer[Any]]:
     """Put the groups' rows back to where they stand in the shard, shorter ones filled up at their end."""
     # networks that know other classes are judged on other test items, and these may be fewer
-    listed = list(parts)
-    dtype = np.result_type(*(rows.dtype for _, rows in listed))
-    shape = (sum(len(places) for places, _ in listed), max(rows.shape[1] for _, rows in listed))
+    dtype = np.result_type(*(rows.dtype for _, rows in parts))
+    shape = (sum(len(places) for places, _ in parts), max(rows.shape[1] for _, rows in parts))
     merged = np.full(shape, np.iinfo(dtype).max, dtype)
-    for places, rows in listed:
+    for places, rows in parts:
         merged[places, : rows.shape[1]] = rows
     return merged
-
-
-def subjects(
-    shard: WeightShard, predictions: NDArray[np.integer] | None
-) -> Iterator[tuple[NDArray[np.intp], Subject]]:
-    """Cut a shard into what one metric call can see: one architecture on one dataset.
-
-    Args:
-        shard: The shard.
-        predictions: Predicted classes of its rows, where already stored.
-
-    Yields:
-        Places in the shard, and the subject that these rows make up.
-    """
-    models = pd.DataFrame(shard.models)
-    specs = {m["model_id"]: ModelSpecification.model_validate_json(m["specification"]) for m in shard.models}
-    rows = shard.checkpoints.merge(models[["model_id", "cell_id", "seed", "status"]], on="model_id")
-    rows["last_epoch"] = rows.groupby("model_id")["epoch"].transform("max")
-    kinds = {m: (s.architecture.model_dump_json(), s.dataset.model_dump_json()) for m, s in specs.items()}
-    for _, group in rows.groupby(rows["model_id"].map(kinds), sort=False):
-        places = group.index.to_numpy()
-        spec = specs[group["model_id"].iloc[0]]
-        subject = Subject(
-            weights=shard.weights[places],
-            layout=shard.layout,
-            architecture=spec.architecture,
-            dataset=datasets.load(spec.dataset),
-            dataset_specification=spec.dataset,
-            checkpoints=group.reset_index(drop=True),
-        )
-        if predictions is not None:
-            judged = predictions[places, : subject.judged.test.y.numel()]
-            subject = replace(subject, predictions=judged)
-        yield places, subject

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from generators.axes import Value
 from generators.description import Recipe
+from generators.kinds import first_metric, recipe_kind
 from generators.lazy import Cells
-from generators.measurement import first_metric, recipe_kind
 from generators.refinement import Number, Point, Refinement, Scale, Step, scale_of, steepest
 from zoo import architectures, datasets
 from zoo import metrics as known_metrics

@@ -13,7 +13,7 @@ import yaml
 import zoo
 from generators import LocalExecutor, Recipe
 from generators.engine import TaskSettings
-from generators.executors import Trained
+from generators.executors import Done
 from generators.executors.inline import InlineExecutor
 from zoo.cli import main as cli
 from zoo.cli.demo import demo_commands
@@ -168,9 +168,7 @@ def test_workers_and_strategy_are_options(
 ) -> None:
     asked = []
 
-    def run(
-        _executor: LocalExecutor, tasks: object, settings: TaskSettings, watch: object
-    ) -> Iterator[Trained]:
+    def run(_executor: LocalExecutor, tasks: object, settings: TaskSettings, watch: object) -> Iterator[Done]:
         asked.append((_executor.workers, settings.strategy))
         return InlineExecutor().run(tasks, settings, watch)  # type: ignore[arg-type]
 

@@ -20,8 +20,8 @@ def average_cells(
 
     Returns:
         One row a cell: `cell_id`, the axes, `n_models`, `n_finished`, and each metric's mean: those of
-        checkpoints over the finished models' last epoch, those of pairs over the pairs. Missing values do not
-        count; a metric that is missing for all is missing.
+        checkpoints over the finished models' last epoch, those of pairs over the pairs of these. Missing
+        values do not count; a metric that is missing for all is missing.
     """
     axes = manifest.axis_names()
     grouped = models.groupby("cell_id", sort=False)
@@ -30,6 +30,8 @@ def average_cells(
     cells["n_finished"] = (models["status"] == "finished").groupby(models["cell_id"]).sum()
     last = checkpoints.merge(models[["model_id", "cell_id", "status", "last_epoch"]], on="model_id")
     last = last[(last["status"] == "finished") & (last["epoch"] == last["last_epoch"])]
+    ids = set(last["checkpoint_id"])
+    pairs = pairs[pairs["checkpoint_a"].isin(ids) & pairs["checkpoint_b"].isin(ids)]
     core = {column.name for column in CORE_COLUMNS["checkpoints"]} | {"last_epoch"}
     pair_core = {column.name for column in CORE_COLUMNS["pairs"]}
     return cells.join(_means(last, core)).join(_means(pairs, pair_core)).reset_index()

@@ -14,7 +14,7 @@ from zoo.assembly import MANIFEST, TABLES, read_manifest, table_columns
 from zoo.errors import FormatError, IntegrityError, UnsafeFileError, ZooError
 from zoo.spec import ADDED_COLUMNS, KEYS, Manifest, TableName
 from zoo.splits import SplitFile, check_leakage
-from zoo.storage import JOURNAL, LOCK, TEMPORARY_PREFIX, read_journal, read_parquet, sha256_of
+from zoo.storage import JOURNAL, LOCK, TEMPORARY_PREFIX, read_journal, read_parquet, read_series, sha256_of
 from zoo.storage.weights import read_predictions, read_weights
 
 
@@ -147,6 +147,8 @@ def _shard_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[
             yield from _caught(name, partial(_check_weights, root, manifest, name, rows))
         elif name.startswith("predictions/"):
             yield from _caught(name, partial(_check_predictions, root, manifest, name))
+        elif name.endswith(".h5"):
+            yield from _caught(name, partial(_check_series, root, manifest, name))
 
 
 def _check_weights(root: Path, manifest: Manifest, name: str, rows: pd.DataFrame) -> Iterator[Fault]:
@@ -170,6 +172,12 @@ def _check_predictions(root: Path, manifest: Manifest, name: str) -> Iterator[Fa
     rows = len(read_predictions(root / name, manifest.files[name]))
     if weights is None or weights.rows != rows:
         yield Fault(name, f"has {rows} rows, its weight shard {weights.rows if weights else 'is missing'}")
+
+
+def _check_series(root: Path, manifest: Manifest, name: str) -> Iterator[Fault]:
+    rows = len(read_series(root / name, manifest.files[name]))
+    if rows != manifest.files[name].rows:
+        yield Fault(name, f"has {rows} different keys, the manifest promises {manifest.files[name].rows}")
 
 
 def _split_faults(root: Path, manifest: Manifest, broken: set[str]) -> Iterator[Fault]:

@@ -61,6 +61,10 @@ class UndefinedMetricError(ZooError, ValueError):
     """A metric has no value for this input; over a population it becomes a missing value and a reason."""
 
 
+class MeasurementError(ZooError, RuntimeError):
+    """Some measurements raised an error; all others are stored."""
+
+
 class MethodError(ZooError, ValueError):
     """A method under evaluation returned something that cannot be scored."""
 

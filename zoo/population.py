@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from zoo import architectures, datasets
@@ -25,10 +22,11 @@ from zoo.errors import (
     QueryError,
     unknown_name,
 )
+from zoo.places import find_zoo
 from zoo.query import parse
 from zoo.spec import LABEL_COLUMNS, LABELS, Layout, Manifest, ModelSpecification, TableName
 from zoo.splits import SplitFile, check_leakage
-from zoo.storage import read_parquet, sha256_of
+from zoo.storage import Arrays, read_parquet, sha256_of
 from zoo.store import Store
 from zoo.weights import WeightDataset, unflatten
 
@@ -171,6 +169,26 @@ class Zoo:
         """One row a cell: axes, counts, metrics averaged over the finished seeds' last epoch."""
         tables = {"models": self.models, "checkpoints": self.checkpoints, "pairs": self.pairs}
         return average_cells(self.manifest, **tables)
+
+    def series(self, metric: str) -> dict[tuple[str, ...], Arrays]:
+        """Read the arrays that a metric stores for each of its rows, such as `hessian_density`.
+
+        Args:
+            metric: Name of the metric.
+
+        Returns:
+            Arrays by name, by the values of the key columns: `(checkpoint_id,)`, or for pairs `(cell_id,
+            checkpoint_a, checkpoint_b)`; empty arrays where the row's value is missing. Of rows in the view
+            alone.
+
+        Raises:
+            UnknownNameError: The zoo has no arrays of this metric.
+            IntegrityError: A file is missing or damaged.
+        """
+        whole = self._store.series(metric)
+        if self._chosen is None:
+            return whole
+        return {key: arrays for key, arrays in whole.items() if self._chosen.issuperset(key[-2:])}
 
     def _keep(self, table: pd.DataFrame, ids: pd.Series[str]) -> pd.DataFrame:
         return table.copy() if self._chosen is None else table[ids.isin(self._chosen)].reset_index(drop=True)
@@ -359,31 +377,6 @@ def open_zoo(source: str | Path) -> Zoo:
         IntegrityError: The folder holds no zoo, or files are missing.
         FormatError: The manifest is broken.
     """
-    root = _find(source)
+    root = find_zoo(source)
     assembly = assemble(root, read_manifest(root))
     return Zoo(root, assembly.manifest, assembly.tables)
-
-
-def cache_folder() -> Path:
-    """Say where zoos are kept that were named, not placed.
-
-    Returns:
-        `$PHASEZOO_HOME/zoos`, or the platform's cache folder.
-    """
-    home = os.environ.get("PHASEZOO_HOME")
-    return (Path(home) if home else user_cache_path("phasezoo")) / "zoos"
-
-
-def _find(source: str | Path) -> Path:
-    if re.match(r"[a-z0-9]+://", str(source)):
-        way_out = "(this version opens folders: download the zoo, then open its folder)"
-        raise unknown_name("zoo", str(source), (), way_out=way_out)
-    places = [Path(source)]
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(source)):
-        places += [Path("zoos") / source, Path("demo") / source, cache_folder() / source]
-    for place in places:
-        if place.is_dir():
-            return place
-    looked = ", ".join(str(place) for place in places)
-    way_out = f"(looked at {looked}; make one with `phasezoo generate`)"
-    raise unknown_name("zoo", str(source), (), way_out=way_out)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from zoo.assembly import table_columns
-from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.errors import IntegrityError, UnsafeFileError, unknown_name
 from zoo.spec import ADDED_COLUMNS, KEYS, Manifest, TableName
-from zoo.storage import read_parquet
+from zoo.storage import Arrays, read_parquet, read_series
 from zoo.weights import WeightReader
+
+_SERIES = re.compile(r"(?!weights/|predictions/)[a-z]+/[a-z0-9_]+-.*\.h5")
+"""Files of arrays: `<folder>/<metric>-<shard>.h5`."""
 
 
 class Store:
@@ -52,6 +56,32 @@ class Store:
                 _check_places(self._root / path, frame, self._manifest)
             self._tables[name] = frame
         return self._tables[name]
+
+    def series(self, metric: str) -> dict[tuple[str, ...], Arrays]:
+        """Read the arrays that a metric stores for each of its rows.
+
+        Args:
+            metric: Its name.
+
+        Returns:
+            Arrays by name, by the values of the key columns.
+
+        Raises:
+            UnknownNameError: The zoo has no arrays of this metric.
+            IntegrityError: A file is missing or damaged.
+            UnsafeFileError: A file is not a plain shard.
+            FormatError: Its arrays do not fit each other.
+        """
+        known: dict[str, list[str]] = {}
+        for name in filter(_SERIES.fullmatch, self._manifest.files):
+            known.setdefault(Path(name).name.partition("-")[0], []).append(name)
+        found: dict[tuple[str, ...], Arrays] = {}
+        for name in known.get(metric, []):
+            found |= read_series(self._root / name, self._manifest.files[name])
+        if metric not in known:
+            way_out = f"; `phasezoo measure {self._root}` stores some"
+            raise unknown_name("metric with arrays", metric, known, way_out=way_out)
+        return found
 
 
 def _check_keys(path: Path, frame: pd.DataFrame, keys: tuple[str, ...]) -> None:

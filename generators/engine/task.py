@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -62,6 +62,26 @@ class Task:
         """Epochs of all of its models together."""
         return sum(stack.model_epochs for stack in self.stacks)
 
+    @property
+    def size(self) -> int:
+        """How large it is beside others: steps times parameters."""
+        return sum(stack.model_steps * stack.layout.size for stack in self.stacks)
+
+    def portable(self) -> Task:
+        """Give the same without its file of state, which is out of reach on another machine."""
+        return replace(self, state=None)
+
+    def with_state(self, state: Path) -> Task:
+        """Give the same with another file of state.
+
+        Args:
+            state: The file.
+
+        Returns:
+            The task.
+        """
+        return replace(self, state=state)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -80,12 +100,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What training asks and tells at the end of each epoch.
+    """What a task asks and tells on its way: training at the end of each epoch.
 
     Attributes:
         on_progress: Told how far it is.
         should_stop: Asked whether to save the state and stop.
     """
 
-    on_progress: Callable[[Progress], None] = lambda _progress: None
+    on_progress: Callable[[Any], None] = lambda _progress: None
     should_stop: Callable[[], bool] = lambda: False

@@ -1,24 +1,24 @@
-"""Train tasks one after another in this process: small work, and a GPU, which one process fills."""
+"""Do tasks one after another in this process: small work, and a GPU, which one process fills."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from generators.engine import Hooks, Task, TaskSettings
-from generators.executors.base import Trained, Watch, train
+from generators.engine import Hooks, TaskSettings
+from generators.executors.base import AnyTask, Done, Watch, perform
 from generators.executors.one_core import one_thread
 
 
 class InlineExecutor:
-    """Trains in this process."""
+    """Works in this process."""
 
-    def run(self, tasks: Sequence[Task], settings: TaskSettings, watch: Watch) -> Iterator[Trained]:
-        """Train tasks in order.
+    def run(self, tasks: Sequence[AnyTask], settings: TaskSettings, watch: Watch) -> Iterator[Done]:
+        """Do tasks in order.
 
         Args:
             tasks: The tasks.
-            settings: How they are trained.
+            settings: How they are done.
             watch: Told how far each is, asked whether to stop.
 
         Yields:
@@ -29,5 +29,5 @@ class InlineExecutor:
         """
         for task in tasks:
             with one_thread(settings.device):
-                trained = train(task, settings, Hooks(partial(watch.on_progress, task), watch.should_stop))
-            yield trained
+                done = perform(task, settings, Hooks(partial(watch.on_progress, task), watch.should_stop))
+            yield done

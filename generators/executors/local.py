@@ -1,4 +1,4 @@
-"""Train tasks in worker processes on this machine, one a core; a lost worker costs its task alone."""
+"""Do tasks in worker processes on this machine, one a core; a lost worker costs its task alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 import generators
-from generators.engine import Interrupted, Progress, Task, TaskSettings
-from generators.executors.base import ATTEMPTS, Trained, Watch, failed, largest_first
+from generators.engine import Interrupted, TaskSettings
+from generators.executors.base import ATTEMPTS, AnyTask, Done, Watch, failed, largest_first
 from generators.executors.worker import STOP
 from zoo.errors import SpecificationError
 
@@ -42,10 +42,10 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
-        self.task: Task | None = None
+        self.task: AnyTask | None = None
         self.begin = 0.0
 
-    def give(self, task: Task, settings: TaskSettings) -> None:
+    def give(self, task: AnyTask, settings: TaskSettings) -> None:
         self.task, self.begin = task, time.perf_counter()
         with suppress(BrokenPipeError):  # it is dead: reading from it will say so
             self.pipe.send((task, settings))
@@ -66,7 +66,7 @@ def _import_path() -> list[str]:
 
 
 class LocalExecutor:
-    """Trains in worker processes, each on one thread; started for each run, or kept within a `with` block.
+    """Works in worker processes, each on one thread; started for each run, or kept within a `with` block.
 
     Args:
         workers: Number of processes.
@@ -94,12 +94,12 @@ class LocalExecutor:
             worker.stop()
         self._pool = []
 
-    def run(self, tasks: Sequence[Task], settings: TaskSettings, watch: Watch) -> Iterator[Trained]:
-        """Train tasks, the largest first, so that the last to end is small.
+    def run(self, tasks: Sequence[AnyTask], settings: TaskSettings, watch: Watch) -> Iterator[Done]:
+        """Do tasks, the largest first, so that the last to end is small.
 
         Args:
             tasks: The tasks.
-            settings: How they are trained.
+            settings: How they are done.
             watch: Told how far each is, asked whether to stop.
 
         Yields:
@@ -125,14 +125,14 @@ class _Run:
     """Tasks on their way through the workers."""
 
     def __init__(
-        self, workers: list[_Worker], tasks: Sequence[Task], settings: TaskSettings, watch: Watch
+        self, workers: list[_Worker], tasks: Sequence[AnyTask], settings: TaskSettings, watch: Watch
     ) -> None:
         self._pool, self._watch = workers, watch
         self._settings = replace(settings, sharing=max(1, min(len(workers), len(tasks))))
         self._waiting = deque(largest_first(tasks))
         self._attempts = {task.name: 0 for task in tasks}
 
-    def results(self) -> Iterator[Trained]:
+    def results(self) -> Iterator[Done]:
         while self._hand_out():
             if self._watch.should_stop():
                 yield from self._stop()
@@ -155,7 +155,7 @@ class _Run:
             pipes[id(pipe)] for pipe in wait([worker.pipe for worker in pipes.values()], timeout=_PATIENCE)
         ]
 
-    def _receive(self, worker: _Worker) -> Iterator[Trained]:
+    def _receive(self, worker: _Worker) -> Iterator[Done]:
         task = worker.task
         assert task is not None
         try:
@@ -163,16 +163,16 @@ class _Run:
         except (EOFError, OSError):  # the latter where it died amid a message
             yield from self._replace(worker, task)
             return
-        if isinstance(received, Progress):
-            self._watch.on_progress(task, received)
-            return
-        worker.task = None
-        if isinstance(received, Trained):
+        if isinstance(received, Done):
+            worker.task = None
             yield received
         elif isinstance(received, Exception):
+            worker.task = None
             raise received
+        else:
+            self._watch.on_progress(task, received)
 
-    def _replace(self, worker: _Worker, task: Task) -> Iterator[Trained]:
+    def _replace(self, worker: _Worker, task: AnyTask) -> Iterator[Done]:
         """Start another worker for one that died; its task is tried again, but not for ever."""
         code = worker.process.wait()
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
@@ -184,7 +184,7 @@ class _Run:
         reason = f"its worker died in each of {ATTEMPTS} attempts, at last {how}"
         yield failed(task, self._settings, reason, time.perf_counter() - worker.begin)
 
-    def _stop(self) -> Iterator[Trained]:
+    def _stop(self) -> Iterator[Done]:
         """Let every worker end its epoch and save its state; take what had been trained by then."""
         busy = [worker for worker in self._pool if worker.task is not None]
         for worker in busy:
@@ -194,11 +194,13 @@ class _Run:
         for worker in busy:
             with suppress(EOFError, OSError):  # it died: its last saved state stays
                 while (received := worker.pipe.recv()) != STOP:
-                    if isinstance(received, Trained):
+                    if isinstance(received, Done):
                         yield received
                     elif isinstance(received, Exception):  # such as a disk too full to save the state
                         errors.append(received)
                         break
+                    else:
+                        self._watch.on_progress(worker.task, received)
                 else:
                     worker.task = None
         if errors:

@@ -1,4 +1,4 @@
-"""Train tasks on a Ray cluster: one task a core or GPU; a lost worker costs its task alone.
+"""Do tasks on a Ray cluster: one task a core or GPU; a lost worker costs its task alone.
 
 Ray is optional and slow to import, so it is imported when a run begins. The task that Ray gets carries no
 path, since a worker may be on another machine: a saved state travels as the bytes of its file.
@@ -23,9 +23,9 @@ from typing import Any, Literal
 
 import torch
 
-from generators.engine import Hooks, Interrupted, Task, TaskSettings
+from generators.engine import Hooks, Interrupted, TaskSettings
 from generators.engine.provenance import library_versions
-from generators.executors.base import ATTEMPTS, Trained, Watch, failed, largest_first, train
+from generators.executors.base import ATTEMPTS, AnyTask, Done, Watch, failed, largest_first, perform
 from generators.executors.interrupt import deferred_interrupt
 from generators.executors.one_core import use_one_core
 from zoo.errors import ClusterError, ZooError
@@ -45,7 +45,7 @@ Outcome = tuple[Literal["trained", "stopped", "refused", "versions"], Any]
 
 
 class RayExecutor:
-    """Trains on a Ray cluster, one task a core, or a GPU where tasks train on one.
+    """Works on a Ray cluster, one task a core, or a GPU where tasks train on one.
 
     Args:
         address: `HOST:PORT` of a cluster that this machine is a node of. Without it the Ray that this process
@@ -57,12 +57,12 @@ class RayExecutor:
         self.address = address
         self.attempts = attempts
 
-    def run(self, tasks: Sequence[Task], settings: TaskSettings, watch: Watch) -> Iterator[Trained]:
-        """Train tasks, the largest first, so that the last to end is small.
+    def run(self, tasks: Sequence[AnyTask], settings: TaskSettings, watch: Watch) -> Iterator[Done]:
+        """Do tasks, the largest first, so that the last to end is small.
 
         Args:
             tasks: The tasks.
-            settings: How they are trained.
+            settings: How they are done.
             watch: Asked whether to stop; it hears of whole tasks only, which is what comes back from Ray.
 
         Yields:
@@ -182,7 +182,7 @@ class _Given:
         begin: When Ray got it.
     """
 
-    task: Task
+    task: AnyTask
     begin: float
 
 
@@ -190,7 +190,13 @@ class _Run:
     """Tasks on their way through Ray."""
 
     def __init__(
-        self, ray: ModuleType, tasks: Sequence[Task], settings: TaskSettings, watch: Watch, *, attempts: int
+        self,
+        ray: ModuleType,
+        tasks: Sequence[AnyTask],
+        settings: TaskSettings,
+        watch: Watch,
+        *,
+        attempts: int,
     ) -> None:
         self._ray, self._watch, self._attempts = ray, watch, attempts
         self._settings = replace(settings, sharing=_sharing(ray, settings))
@@ -207,7 +213,7 @@ class _Run:
                 f"the Ray cluster has no {self._unit} to train on; add a node with one, or change --device"
             )
 
-    def results(self) -> Iterator[Trained]:
+    def results(self) -> Iterator[Done]:
         while self._hand_out():
             if self._watch.should_stop():
                 yield from self._stop()
@@ -236,7 +242,7 @@ class _Run:
             self._given[reference] = _Given(task, time.perf_counter())
         return bool(self._given)
 
-    def _receive(self, reference: Any) -> Iterator[Trained]:
+    def _receive(self, reference: Any) -> Iterator[Done]:
         given = self._given.pop(reference)
         try:
             kind, content = self._ray.get(reference)
@@ -248,12 +254,12 @@ class _Run:
             return
         yield from self._take(given.task, kind, content)
 
-    def _take(self, task: Task, kind: str, content: Any) -> Iterator[Trained]:
+    def _take(self, task: AnyTask, kind: str, content: Any) -> Iterator[Done]:
         """Read what a worker returned."""
         if kind == "trained":
             # unpickled here rather than by Ray, whose arrays are read-only views into its shared memory
-            shards, seconds, reason = pickle.loads(content)
-            yield Trained(task, shards, seconds, reason)
+            found, seconds, reason = pickle.loads(content)
+            yield Done(task, found, seconds, reason)
         elif kind == "refused":
             raise pickle.loads(content)
         elif kind == "versions":
@@ -261,7 +267,7 @@ class _Run:
         elif content is not None and task.state is not None:
             write_file(task.state, content)
 
-    def _lost(self, given: _Given, error: Exception) -> Iterator[Trained]:
+    def _lost(self, given: _Given, error: Exception) -> Iterator[Done]:
         """Try the task of a lost worker again, but not for ever."""
         if self._tried[given.task.name] < self._attempts:
             self._waiting.appendleft(given.task)
@@ -270,10 +276,12 @@ class _Run:
         reason = f"its worker died in each of {self._attempts} attempts, at last {how}"
         yield failed(given.task, self._settings, reason, time.perf_counter() - given.begin)
 
-    def _stop(self) -> Iterator[Trained]:
+    def _stop(self) -> Iterator[Done]:
         """Let every worker end its epoch and send its state; take what had been trained by then."""
         for reference in self._given:
-            self._ray.cancel(reference)  # a Ctrl-C in the worker, which `_train` keeps until the epoch's end
+            self._ray.cancel(
+                reference
+            )  # a Ctrl-C in the worker, which `_perform` keeps until the epoch's end
         for reference in list(self._given):
             try:
                 outcome = self._ray.get(reference)
@@ -292,10 +300,10 @@ def _sharing(ray: ModuleType, settings: TaskSettings) -> int:
     return max(1, int(max(cores, default=0))) if _on_cpu(settings) else 1
 
 
-def _packed(task: Task, settings: TaskSettings) -> bytes:
+def _packed(task: AnyTask, settings: TaskSettings) -> bytes:
     """Pickle a task, with the bytes of its saved state in place of a path."""
     saved = task.state.read_bytes() if task.state is not None and task.state.exists() else None
-    return pickle.dumps((replace(task, state=None), settings, saved))
+    return pickle.dumps((task.portable(), settings, saved))
 
 
 def _refuse_import(error: Any) -> None:
@@ -324,7 +332,7 @@ def _entry() -> Callable[..., Outcome]:
 
 
 def serve(versions: dict[str, str], packed: bytes) -> Outcome:
-    """Train one task in a Ray worker.
+    """Do one task in a Ray worker.
 
     Args:
         versions: Versions of the libraries where the task comes from; under others nothing is trained.
@@ -343,7 +351,7 @@ def serve(versions: dict[str, str], packed: bytes) -> Outcome:
         state = Path(folder) / "state"
         if saved is not None:
             state.write_bytes(saved)
-        return _train(replace(task, state=state), _here(settings))
+        return _perform(task.with_state(state), _here(settings))
 
 
 def _here(settings: TaskSettings) -> TaskSettings:
@@ -353,12 +361,12 @@ def _here(settings: TaskSettings) -> TaskSettings:
     return replace(settings, device=torch.device(settings.device).type, state_seconds=float("inf"))
 
 
-def _train(task: Task, settings: TaskSettings) -> Outcome:
+def _perform(task: AnyTask, settings: TaskSettings) -> Outcome:
     with deferred_interrupt(lambda: None) as pressed:
         try:
-            trained = train(task, settings, Hooks(should_stop=pressed))
+            done = perform(task, settings, Hooks(should_stop=pressed))
         except Interrupted:
             return "stopped", task.state.read_bytes() if task.state and task.state.exists() else None
         except ZooError as error:
             return "refused", pickle.dumps(error)
-    return "trained", pickle.dumps((trained.shards, trained.seconds, trained.failed))
+    return "trained", pickle.dumps((done.content, done.seconds, done.failed))

@@ -1,4 +1,4 @@
-"""A worker process: trains the tasks that come through a pipe, on one thread, until the pipe closes.
+"""A worker process: does the tasks that come through a pipe, on one thread, until the pipe closes.
 
 Started as a command of its own rather than by `multiprocessing`, which would run the user's script again in
 each worker.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from multiprocessing.connection import Connection
+from typing import Any
 
-from generators.engine import Hooks, Interrupted, Progress, Task, TaskSettings
-from generators.executors.base import train
+from generators.engine import Hooks, Interrupted, TaskSettings
+from generators.executors.base import AnyTask, perform
 from generators.executors.one_core import use_one_core
 from zoo.errors import ZooError
 
@@ -23,10 +24,10 @@ class _ParentIsGone(Exception):
 
 
 def serve(pipe: Connection) -> None:
-    """Train task after task.
+    """Do task after task.
 
     Args:
-        pipe: Brings `(task, settings)` and `STOP`; takes progress, what was trained, errors.
+        pipe: Brings `(task, settings)` and `STOP`; takes progress, what was done, errors.
     """
     while True:
         try:
@@ -39,7 +40,7 @@ def serve(pipe: Connection) -> None:
         _serve_task(pipe, *received)
 
 
-def _serve_task(pipe: Connection, task: Task, settings: TaskSettings) -> None:
+def _serve_task(pipe: Connection, task: AnyTask, settings: TaskSettings) -> None:
     def should_stop() -> bool:
         if not pipe.poll():
             return False
@@ -48,14 +49,14 @@ def _serve_task(pipe: Connection, task: Task, settings: TaskSettings) -> None:
         except (EOFError, OSError):  # the latter where it died before it read our last word
             raise _ParentIsGone from None
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: Any) -> None:
         try:
             pipe.send(progress)
         except BrokenPipeError:
             raise _ParentIsGone from None
 
     try:
-        pipe.send(train(task, settings, Hooks(tell, should_stop)))
+        pipe.send(perform(task, settings, Hooks(tell, should_stop)))
     except Interrupted:
         pipe.send(STOP)
     except ZooError as error:

@@ -74,7 +74,7 @@ def test_what_torch_says_of_shapes_is_recorded(tiny_recipe, monkeypatch):
         raise ValueError("Expected more than 1 value per channel")
 
     monkeypatch.setattr(base, "train_task", shapeless)
-    trained = base.train(Task(tuple(plan(tiny_recipe())[:1]), {}), TaskSettings(), base.Hooks())
+    trained = base.perform(Task(tuple(plan(tiny_recipe())[:1]), {}), TaskSettings(), base.Hooks())
     assert trained.failed == "ValueError: Expected more than 1 value per channel"
 
 

@@ -16,7 +16,7 @@ import pytest
 import zoo
 from generators import LocalExecutor, generate
 from generators.engine import Interrupted, Task, TaskSettings
-from generators.executors import Executor, Trained, Watch, base
+from generators.executors import Done, Executor, Watch, base
 from generators.executors.inline import InlineExecutor
 from generators.executors.interrupt import deferred_interrupt
 from generators.executors.worker import STOP, _ParentIsGone, serve
@@ -218,7 +218,7 @@ def test_a_worker_tells_each_epoch_and_then_sends_what_it_trained(served, one_ta
     served.pipe.send((one_task, TaskSettings()))
     received = [served.pipe.recv() for _ in range(3)]
     assert [progress.epoch for progress in received[:2]] == [1, 2]
-    assert isinstance(received[2], Trained)
+    assert isinstance(received[2], Done)
     assert received[2].failed is None
 
 

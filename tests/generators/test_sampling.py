@@ -11,7 +11,7 @@ from generators import Recipe, dry_run, generate
 from generators.axes import Range
 from generators.checks import check_recipe
 from generators.grid import expand, plan, recipe_axes
-from generators.measurement import recipe_kind
+from generators.kinds import recipe_kind
 from generators.sampling import shortened, sobol_cells
 from zoo.errors import SpecificationError
 

@@ -18,7 +18,7 @@ from zoo.errors import (
     UnknownNameError,
     UnsafeFileError,
 )
-from zoo.population import cache_folder
+from zoo.places import cache_folder
 from zoo.storage import JOURNAL, parquet_bytes, sha256_of
 from zoo.weights import WeightSample
 

@@ -12,7 +12,10 @@ from zoo.metrics.base import KEY_COLUMNS as KEY_COLUMNS
 from zoo.metrics.base import PROPERTIES as PROPERTIES
 from zoo.metrics.base import Measurement as Measurement
 from zoo.metrics.base import Metric as Metric
+from zoo.metrics.base import Scope as Scope
+from zoo.metrics.base import Series as Series
 from zoo.metrics.base import Subject as Subject
+from zoo.metrics.base import Suite as Suite
 from zoo.metrics.base import applicable_properties as applicable_properties
 from zoo.metrics.base import measured as measured
 from zoo.metrics.pairing import model_pairs as model_pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -100,6 +100,22 @@ class Subject:
     def judged(self) -> Dataset:
         """What the networks are judged on: their classes alone, true labels."""
         return self.dataset.restricted(self.dataset_specification)
+
+    def rows(self, places: Integer[np.ndarray, " some"]) -> Subject:
+        """Take some of the checkpoints.
+
+        Args:
+            places: Which rows.
+
+        Returns:
+            What a metric sees of them alone.
+        """
+        return replace(
+            self,
+            weights=self.weights[places],
+            checkpoints=self.checkpoints.iloc[places].reset_index(drop=True),
+            predictions=None if self.predictions is None else self.predictions[places],
+        )
 
     def finite(self) -> Bool[np.ndarray, " checkpoints"]:
         """Say which rows hold numbers only.

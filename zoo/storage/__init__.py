@@ -10,6 +10,9 @@ from zoo.storage.journal import Journal as Journal
 from zoo.storage.journal import commit as commit
 from zoo.storage.journal import read_journal as read_journal
 from zoo.storage.journal import writer_lock as writer_lock
+from zoo.storage.series import Arrays as Arrays
+from zoo.storage.series import read_series as read_series
+from zoo.storage.series import write_series as write_series
 from zoo.storage.shards import Shard as Shard
 from zoo.storage.shards import open_shard as open_shard
 from zoo.storage.shards import write_shard as write_shard

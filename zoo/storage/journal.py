@@ -35,7 +35,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["weights", "predictions", "measurement", "labels", "refinement"]
+    kind: Literal["weights", "predictions", "measurement", "series", "labels", "refinement", "rule"]
     path: Annotated[str, AfterValidator(check_path)]
     shard: Annotated[str, AfterValidator(check_path)]
     record: FileRecord
@@ -62,7 +62,7 @@ class Journal:
         """List the entries of one kind.
 
         Args:
-            kind: `weights`, `predictions`, `measurement`, `labels` or `refinement`.
+            kind: `weights`, `predictions`, `measurement`, `series`, `labels`, `refinement` or `rule`.
 
         Returns:
             The entries, by path.

@@ -7,6 +7,7 @@ from zoo.training.forward import evaluate_logits as evaluate_logits
 from zoo.training.forward import stack_logits as stack_logits
 from zoo.training.kinds import OBJECTIVES as OBJECTIVES
 from zoo.training.network import StackNetwork as StackNetwork
+from zoo.training.networks import NetworkStack as NetworkStack
 from zoo.training.objectives import Objective as Objective
 from zoo.training.objectives import cross_entropy as cross_entropy
 from zoo.training.stack import OnEpoch as OnEpoch
