@@ -71,6 +71,8 @@ def measure(
         StorageError: The disk is full, or another process writes to the folder.
         MeasurementError: A metric raised an error, or killed its worker; all else is measured.
     """
+    if isinstance(executor, str) and executor not in get_args(ExecutorName):
+        raise SpecificationError(f"unknown executor {executor!r}; choose 'local' or 'ray'")
     root = Path(out)
     chosen = _choose(metrics, recipe_kind(read_manifest(root).recipe))
     with nullcontext() if locked else writer_lock(root):
@@ -178,8 +180,6 @@ def _named(name: ExecutorName, pending: Sequence[Measuring]) -> Executor:
         from generators.executors.ray import RayExecutor
 
         return RayExecutor()
-    if name != "local":
-        raise SpecificationError(f"unknown executor {name!r}; choose 'local' or 'ray'")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, len(pending))
     little = sum(len(task.wanted) for task in pending) < _WORTH_WORKERS
