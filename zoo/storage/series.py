@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import FormatError
 from zoo.spec import FileRecord
-from zoo.storage.shards import Shard, open_shard, write_shard
+from zoo.storage.shards import ATTRIBUTES, Shard, open_shard, write_shard
 
 _OFFSETS, _KEY = "offsets", "key_"
 Arrays = dict[str, NDArray[np.float64]]
@@ -50,7 +50,7 @@ def write_series(
     arrays[_OFFSETS] = np.concatenate([[0], np.cumsum(first, dtype=np.int64)]).astype(np.int64)
     for name, values in series.items():
         arrays[name] = np.concatenate([np.empty(0), *values]).astype(np.float64)
-    return write_shard(path, arrays, text={"protocol": protocol_id}, rows=len(first))
+    return write_shard(path, arrays, text={**ATTRIBUTES, "protocol": protocol_id}, rows=len(first))
 
 
 def read_series(path: Path, record: FileRecord | None = None) -> dict[tuple[str, ...], Arrays]:

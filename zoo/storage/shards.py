@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import FormatError, IntegrityError, UnsafeFileError
-from zoo.spec import FileRecord
+from zoo.spec import FORMAT_VERSION, FileRecord
 from zoo.storage.atomic import write_file
 
+ATTRIBUTES = {"format": "phasezoo", "format_version": str(FORMAT_VERSION)}
+"""What every shard says of itself."""
 MAX_TEXT = 60_000
 """Longest text attribute: HDF5 keeps attributes up to 64 KiB beside the object, as every reader expects."""
 

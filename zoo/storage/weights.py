@@ -14,10 +14,8 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 
 from zoo.errors import FormatError
-from zoo.spec import FORMAT_VERSION, FileRecord, Layout, parse_json
-from zoo.storage.shards import Shard, open_shard, write_shard
-
-_ATTRIBUTES = {"format": "phasezoo", "format_version": str(FORMAT_VERSION)}
+from zoo.spec import FileRecord, Layout, parse_json
+from zoo.storage.shards import ATTRIBUTES, Shard, open_shard, write_shard
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def write_weights(path: Path, shard: WeightShard) -> FileRecord:
         "step": shard.checkpoints["step"].to_numpy("<i8"),
         "models": _bytes([json.dumps(model) for model in shard.models]),
     }
-    text = {**_ATTRIBUTES, "layout": shard.layout.to_json()}
+    text = {**ATTRIBUTES, "layout": shard.layout.to_json()}
     return write_shard(path, arrays, text=text, rows=len(shard.weights))
 
 
@@ -134,7 +132,7 @@ def write_predictions(
         Size, digest and rows.
     """
     arrays = {"predictions": np.ascontiguousarray(predictions), "checkpoint_id": _bytes(checkpoint_ids)}
-    return write_shard(path, arrays, text=_ATTRIBUTES, rows=len(predictions))
+    return write_shard(path, arrays, text=ATTRIBUTES, rows=len(predictions))
 
 
 def read_predictions(path: Path, record: FileRecord | None = None) -> NDArray[np.integer[Any]]:
