@@ -1,4 +1,4 @@
-"""The sub-commands `recipes`, `generate` and `measure`."""
+"""The sub-commands `recipes`, `generate` and `measure`, and those of `phases_cli`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
+from generators import phases_cli
 from zoo.errors import DataMissingError, SpecificationError, StorageError, unknown_name
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("recipes")(recipes)
     app.command("generate")(generate)
     app.command("measure")(measure)
+    phases_cli.register(app)
 
 
 def recipes(
@@ -221,9 +223,7 @@ def measure(
     ] = "all",
     where: Annotated[
         str | None,
-        typer.Option(
-            help='Which checkpoints, such as "width >= 32 and epoch > 0"; else all or the last.'
-        ),
+        typer.Option(help='Which checkpoints, such as "width >= 32 and epoch > 0"; else all or the last.'),
     ] = None,
     executor: Annotated[
         str,

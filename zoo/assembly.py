@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from zoo.errors import FormatError, IntegrityError
+from zoo.labelling import RULE_FILE, label_checkpoints, rule_protocol
+from zoo.phases import get_rule
 from zoo.spec import (
     ADDED_COLUMNS,
     CORE_COLUMNS,
@@ -155,6 +157,7 @@ def _derive(root: Path, manifest: Manifest, journal: Journal) -> Assembly:
         tables[name] = _join(name, base, [f for p, f in measured.items() if protocols[p].table == name])
     _order_rows(tables)
     _complete_columns(tables, protocols)
+    _label(root, journal, tables, protocols)
     updated = manifest.model_copy(
         update={
             "counts": _count(models, checkpoints, manifest.counts.planned),
@@ -244,6 +247,19 @@ def _complete_columns(tables: dict[TableName, pd.DataFrame], protocols: dict[str
         for column in table_columns(name, (), protocols.values()):
             if column.name not in frame:
                 frame[column.name] = None
+
+
+def _label(
+    root: Path, journal: Journal, tables: dict[TableName, pd.DataFrame], protocols: dict[str, Protocol]
+) -> None:
+    """Label the checkpoints by the zoo's rule, if it has one: labels follow from what is measured."""
+    if RULE_FILE not in journal.entries:
+        return
+    rule = get_rule(root / RULE_FILE)
+    labels = label_checkpoints(tables["checkpoints"], tables["pairs"], rule, protocols)
+    name, protocol = rule_protocol(rule)
+    protocols[name] = protocol
+    tables["checkpoints"] = tables["checkpoints"].assign(**{c: labels[c] for c in labels})
 
 
 def _count(models: pd.DataFrame, checkpoints: pd.DataFrame, planned: int) -> Counts:

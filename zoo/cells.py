@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from zoo.labelling import column_protocols, label_cells, stored_rule
 from zoo.spec import CORE_COLUMNS, Manifest
 
 
@@ -21,7 +22,8 @@ def average_cells(
     Returns:
         One row a cell: `cell_id`, the axes, `n_models`, `n_finished`, and each metric's mean: those of
         checkpoints over the finished models' last epoch, those of pairs over the pairs of these. Missing
-        values do not count; a metric that is missing for all is missing.
+        values do not count; a metric that is missing for all is missing. Where the zoo has a rule of phases,
+        the labels of these means. `.attrs["protocols"]` names the protocol of each column.
     """
     axes = manifest.axis_names()
     grouped = models.groupby("cell_id", sort=False)
@@ -34,7 +36,13 @@ def average_cells(
     pairs = pairs[pairs["checkpoint_a"].isin(ids) & pairs["checkpoint_b"].isin(ids)]
     core = {column.name for column in CORE_COLUMNS["checkpoints"]} | {"last_epoch"}
     pair_core = {column.name for column in CORE_COLUMNS["pairs"]}
-    return cells.join(_means(last, core)).join(_means(pairs, pair_core)).reset_index()
+    averaged = cells.join(_means(last, core)).join(_means(pairs, pair_core)).reset_index()
+    rule = stored_rule(manifest.protocols)
+    if rule is not None:
+        labels = label_cells(averaged, rule, manifest.protocols)
+        averaged = averaged.drop(columns=labels.columns, errors="ignore").join(labels)
+    averaged.attrs["protocols"] = column_protocols(manifest.protocols)
+    return averaged
 
 
 def _means(frame: pd.DataFrame, core: set[str]) -> pd.DataFrame:

@@ -9,4 +9,8 @@ from zoo.architectures.registry import names as names
 from zoo.architectures.registry import option_names as option_names
 from zoo.architectures.registry import options as options
 from zoo.architectures.registry import resolve as resolve
+from zoo.architectures.registry import symmetry as symmetry
+from zoo.architectures.symmetries import Permutations as Permutations
+from zoo.architectures.symmetries import Symmetry as Symmetry
+from zoo.architectures.symmetries import permute as permute
 from zoo.spec import DataShape as DataShape

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from zoo.architectures.base import ArchitectureOptions
 from zoo.architectures.initialisation import NORMS
+from zoo.architectures.symmetries import Axis, Draft, Factor, Symmetry
 
 NormPlace = Literal["pre", "post", "peri"]
 """Where LayerNorm stands around a sub-layer F."""
@@ -208,3 +209,49 @@ def draw_xavier(module: nn.Module, generator: Generator, *, std: float) -> None:
         else:
             for table in layer.parameters(recurse=False):
                 nn.init.normal_(table, std=std, generator=generator)
+
+
+def transformer_symmetry(
+    module: nn.Module, *, tables: tuple[str, ...], cut: str | None = None, head: str | None = None
+) -> Symmetry:
+    """Give the symmetry of a transformer: its stream, the heads and the hidden units of each block.
+
+    Args:
+        module: A network with blocks `h` and, if it has one, a last normalisation `ln_f`; its weights are not
+            looked at.
+        tables: Embeddings, positions and tokens, whose second axis is the stream.
+        cut: The linear layer that makes the stream from patches, if there is one.
+        head: The last layer, if it is none of the tables.
+
+    Returns:
+        Groups `stream`, `h.0.attn` (heads), `h.0.mlp`, ...
+    """
+    draft, dim = Draft(module), module.get_parameter("h.0.attn.c_proj.bias").numel()
+    stream = draft.units("stream", dim)
+    for name in tables:
+        draft.layer(name, None, stream)
+    if cut is not None:
+        draft.layer(cut, stream)
+    keys = {}
+    for number, block in module.get_submodule("h").named_children():
+        assert isinstance(block, Block)
+        _draft_block(draft, f"h.{number}", stream, heads=block.attn.heads)
+        draft.see(stream, f"h.{number}", axis=2)
+        keys[f"h.{number}.attn.c_attn.bias"] = (dim, 2 * dim)
+    draft.layer("ln_f", stream)
+    if head is not None:
+        draft.layer(head, None, stream)
+    return draft.finish(invisible=keys)
+
+
+def _draft_block(draft: Draft, name: str, stream: Axis, *, heads: int) -> None:
+    (dim,) = (factor.size for factor in stream)
+    for norm in ("ln_1", "ln_1_out", "ln_2", "ln_2_out"):
+        draft.layer(f"{name}.{norm}", stream)
+    head = draft.units(f"{name}.attn", heads)
+    draft.layer(f"{name}.attn.c_attn", (Factor(size=3), *head), stream)
+    draft.layer(f"{name}.attn.c_proj", stream, head)
+    hidden = draft.units(f"{name}.mlp", 4 * dim)
+    draft.see(hidden, f"{name}.mlp.gelu", axis=2)
+    draft.layer(f"{name}.mlp.c_fc", hidden, stream)
+    draft.layer(f"{name}.mlp.c_proj", stream, hidden)

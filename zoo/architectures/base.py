@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Generator, nn
 
+from zoo.architectures.symmetries import Symmetry
 from zoo.spec import DataShape, GrowingSpecification
 
 
@@ -32,3 +33,7 @@ class Architecture(ABC):
     @abstractmethod
     def initialise(self, module: nn.Module, generator: Generator) -> None:
         """Draw the initial weights in place, from this generator alone."""
+
+    @abstractmethod
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say which relabellings of hidden units leave a network that `build` made as it is."""

@@ -8,10 +8,11 @@ from jaxtyping import Float, Integer
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from zoo.architectures.attention import Block, BlockShape, HeadDimOptions
+from zoo.architectures.attention import Block, BlockShape, HeadDimOptions, transformer_symmetry
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import NORMS
 from zoo.architectures.shapes import wrong_inputs
+from zoo.architectures.symmetries import Symmetry
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -120,3 +121,16 @@ class GPT(Architecture):
                 nn.init.normal_(layer.weight, std=std, generator=generator)
             if isinstance(layer, nn.Linear):
                 nn.init.zeros_(layer.bias)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say what can be permuted: the stream through all layers, heads, and hidden units of each block.
+
+        The embedding gives the logits, too: the stream permutes it once.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            Groups `stream`, `h.0.attn` (heads), `h.0.mlp`, ...
+        """
+        return transformer_symmetry(module, tables=("wte", "wpe"))

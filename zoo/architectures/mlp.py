@@ -11,6 +11,7 @@ from torch import Generator, nn
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
 from zoo.architectures.shapes import wrong_inputs
+from zoo.architectures.symmetries import Symmetry, chain
 from zoo.spec import DataShape
 
 
@@ -83,3 +84,14 @@ class MLP(Architecture):
             generator: Source of all randomness.
         """
         draw_layers(module, generator)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say how hidden units can be permuted: those of each layer, independently of the others.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            A group for each hidden layer, by the layer's name.
+        """
+        return chain(module)

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS
 from zoo.architectures.shapes import need_images
+from zoo.architectures.symmetries import Symmetry, chain
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -103,6 +104,17 @@ class ModelZooCNN(Architecture):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 draw(layer.weight, generator=generator)
                 nn.init.constant_(layer.get_parameter("bias"), _FIRST_BIAS)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say how channels and units can be permuted: those of each layer, independently of the others.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            A group for each hidden layer, by the layer's name.
+        """
+        return chain(module)
 
 
 def _layers(options: ModelZooCNNOptions, channels: int, flat: int) -> list[nn.Module]:

@@ -8,6 +8,7 @@ from torch import Generator, nn
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.mlp import MLP, MLPOptions
 from zoo.architectures.shapes import wrong_inputs
+from zoo.architectures.symmetries import Symmetry, chain
 from zoo.spec import DataShape
 
 
@@ -65,3 +66,14 @@ class PINN(Architecture):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_normal_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say how hidden units can be permuted: those of each layer, independently of the others.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            A group for each hidden layer, by the layer's name.
+        """
+        return chain(module)

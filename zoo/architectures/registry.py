@@ -16,6 +16,7 @@ from zoo.architectures.model_zoo_cnn import ModelZooCNN
 from zoo.architectures.pinn import PINN
 from zoo.architectures.residual import ResidualStack
 from zoo.architectures.resnet import ResNet
+from zoo.architectures.symmetries import Symmetry
 from zoo.architectures.transformer import Transformer
 from zoo.architectures.twins import Twins
 from zoo.architectures.vit import ViT
@@ -177,3 +178,26 @@ def layout(architecture: ArchitectureSpecification, data: DataShape) -> Layout:
         682
     """
     return _layout(resolve(architecture).model_dump_json(), data)
+
+
+def symmetry(architecture: ArchitectureSpecification, data: DataShape) -> Symmetry:
+    """Say which relabellings of a network's hidden units leave its function as it is.
+
+    Args:
+        architecture: Name and options.
+        data: Shape of the inputs, number of classes.
+
+    Returns:
+        The symmetry, for the tensors of `layout(architecture, data)`.
+
+    Raises:
+        UnknownNameError: No architecture has this name.
+        SpecificationError: An option is unknown or out of range.
+
+    Example:
+        >>> found = symmetry(ArchitectureSpecification(name="mlp", width=8), DataShape((64,), 10))
+        >>> found.groups, found.shape("2.weight"), found.places("2")
+        ({'0': 8, '2': 8}, (8, 8), {'2.weight': 0, '2.bias': 0, '4.weight': 1})
+    """
+    with torch.device("meta"):  # shapes alone
+        return _family(architecture.name).symmetry(build(architecture, data))

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
 from zoo.architectures.shapes import wrong_inputs
+from zoo.architectures.symmetries import Draft, Symmetry
 from zoo.spec import DataShape
 
 
@@ -98,3 +99,30 @@ class ResidualStack(Architecture):
             generator: Source of all randomness.
         """
         draw_layers(module, generator)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say how units can be permuted: those of the stream all together, and those within each branch.
+
+        Branches that stand side by side could also change places; that is left out.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            Groups `stem`, the stream, and `branches.0`, `branches.1`, ...
+        """
+        assert isinstance(module, _Residual)
+        draft, width = Draft(module), module.head.in_features
+        stream = draft.units("stem", width)
+        draft.see(stream, "pool")
+        draft.layer("stem", stream)
+        relu = []
+        for number, branch in enumerate(module.branches):
+            name = f"branches.{number}"
+            inner = draft.units(name, width)
+            draft.see(inner, f"{name}.1")
+            draft.layer(f"{name}.0", inner, stream)
+            draft.layer(f"{name}.2", stream, inner)
+            relu += [name] if isinstance(branch.get_submodule("1"), nn.ReLU) else []
+        draft.layer("head", None, stream)
+        return draft.finish(scalable=tuple(relu))

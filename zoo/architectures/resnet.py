@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import NORMS
 from zoo.architectures.shapes import need_images
+from zoo.architectures.symmetries import Axis, Draft, Symmetry
 from zoo.spec import DataShape
 
 _FIRST_BIAS = 0.01
@@ -176,3 +177,50 @@ class ResNet(Architecture):
                     nn.init.constant_(layer.bias, _FIRST_BIAS)
             elif isinstance(layer, NORMS):
                 layer.reset_parameters()
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say how channels can be permuted: those of a stage all together, and those within each block.
+
+        Shortcuts without a convolution add channel to channel, so the blocks between two that have one share
+        their order; in ResNet-18 the stem and the first stage do.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            Groups `conv1`, the stem; `layer1`, ..., what stages give; `layer1.0.conv1`, ..., within blocks.
+        """
+        draft = Draft(module)
+        flow = draft.units("conv1", module.get_parameter("bn1.weight").numel())
+        draft.see(flow, "relu")
+        draft.layer("conv1", flow)
+        draft.layer("bn1", flow)
+        for name, block in module.named_modules():
+            if isinstance(block, _Basic | _Bottleneck):
+                flow = _enter(draft, block, name, below=flow)
+                draft.see(flow, name)
+        draft.layer("fc", None, flow)
+        return draft.finish()
+
+
+def _enter(draft: Draft, block: _Basic | _Bottleneck, name: str, *, below: Axis) -> Axis:
+    """Enter a block, and give the channels that it makes."""
+    inner = ("1",) if isinstance(block, _Basic) else ("1", "2")
+    flow = below
+    for number in inner:
+        norm = block.get_parameter(f"bn{number}.weight")
+        above = draft.units(f"{name}.conv{number}", norm.numel())
+        draft.see(above, f"{name}.bn{number}")
+        draft.layer(f"{name}.conv{number}", above, flow)
+        draft.layer(f"{name}.bn{number}", above)
+        flow = above
+    last = len(inner) + 1
+    out = below
+    if block.downsample is not None:
+        stage = name.partition(".")[0]
+        out = draft.units(stage, block.get_parameter(f"bn{last}.weight").numel())
+        draft.layer(f"{name}.downsample.0", out, below)
+        draft.layer(f"{name}.downsample.1", out)
+    draft.layer(f"{name}.conv{last}", out, flow)
+    draft.layer(f"{name}.bn{last}", out)
+    return out

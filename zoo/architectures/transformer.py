@@ -9,9 +9,17 @@ from jaxtyping import Float, Num
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
-from zoo.architectures.attention import Block, BlockShape, NormPlace, check_heads, draw_xavier
+from zoo.architectures.attention import (
+    Block,
+    BlockShape,
+    NormPlace,
+    check_heads,
+    draw_xavier,
+    transformer_symmetry,
+)
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.shapes import wrong_inputs
+from zoo.architectures.symmetries import Symmetry
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -125,3 +133,17 @@ class Transformer(Architecture):
         """
         assert isinstance(module, TransformerNetwork)
         draw_xavier(module, generator, std=1 / math.sqrt(module.positions.shape[1]))
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say what can be permuted: the stream through all layers, heads, and hidden units of each block.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            Groups `stream`, `h.0.attn` (heads), `h.0.mlp`, ...
+        """
+        assert isinstance(module, TransformerNetwork)
+        if isinstance(module.embed, nn.Embedding):
+            return transformer_symmetry(module, tables=("positions", "embed"), head="head")
+        return transformer_symmetry(module, tables=("positions",), cut="embed", head="head")

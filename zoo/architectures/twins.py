@@ -17,6 +17,7 @@ from torch.nn import functional
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.initialisation import ACTIVATIONS, Activation, draw_layers
 from zoo.architectures.shapes import need_images
+from zoo.architectures.symmetries import Symmetry, chain
 from zoo.errors import FormatError
 from zoo.spec import DataShape
 
@@ -67,7 +68,7 @@ class LocallyConnected(nn.Module):
 
     def __init__(self, below: ImageShape, width: int) -> None:
         super().__init__()
-        self.above = _above(below, width)
+        self.above, self.out_channels = _above(below, width), width
         units = math.prod(self.above)
         self.weight = nn.Parameter(torch.empty(units, _KERNEL**2 * below[0]))
         self.bias = nn.Parameter(torch.empty(units))
@@ -160,6 +161,20 @@ class Twins(Architecture):
                 bound = 1 / math.sqrt(layer.weight.shape[1])
                 nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say how hidden units can be permuted: those of each layer, independently of the others.
+
+        Units of the full twin are permuted one by one, those of the others by whole channels. The local twin
+        would allow another order of the channels at each position.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            A group for each hidden layer, by the layer's name.
+        """
+        return chain(module)
 
 
 # from one twin to the next

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from zoo.architectures.attention import Block, BlockShape, HeadDimOptions, draw_xavier
+from zoo.architectures.attention import Block, BlockShape, HeadDimOptions, draw_xavier, transformer_symmetry
 from zoo.architectures.base import Architecture, ArchitectureOptions
 from zoo.architectures.shapes import need_images
+from zoo.architectures.symmetries import Symmetry
 from zoo.errors import SpecificationError
 from zoo.spec import DataShape
 
@@ -125,3 +126,14 @@ class ViT(Architecture):
             generator: Source of all randomness.
         """
         draw_xavier(module, generator, std=_POSITION_STD)
+
+    def symmetry(self, module: nn.Module) -> Symmetry:
+        """Say what can be permuted: the stream through all layers, heads, and hidden units of each block.
+
+        Args:
+            module: A network that `build` made; its weights are not looked at.
+
+        Returns:
+            Groups `stream`, `h.0.attn` (heads), `h.0.mlp`, ...
+        """
+        return transformer_symmetry(module, tables=("class_token", "positions"), cut="patches", head="head")

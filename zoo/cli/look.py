@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zoo.report.catalogue import FIGURES
+
 ZooArgument = Annotated[str, typer.Argument(metavar="ZOO", help="Folder or name of a zoo.")]
 EXIT_FAULTS = 2
+_FIGURES = "\n\n".join(f"[bold]{name}[/bold]: {entry.description}" for name, entry in FIGURES.items())
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +25,7 @@ def register(app: typer.Typer) -> None:
         app: The command that they belong to.
     """
     app.command("info")(info)
-    app.command("plot")(plot)
+    app.command("plot", epilog=f"Figures:\n\n{_FIGURES}")(plot)
     app.command("verify")(verify)
 
 
@@ -47,19 +51,36 @@ def info(zoo: ZooArgument) -> None:
 
 def plot(
     zoo: ZooArgument,
-    out: Annotated[Path, typer.Option(help="Where to write, .png or .svg.")] = Path("phases.png"),
+    *,
+    figure: Annotated[str | None, typer.Option(help="What to draw, of the figures below.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write, .png or .svg; by default FIGURE-NAME_OF_ZOO.png.")
+    ] = None,
     load: Annotated[str | None, typer.Option(help="Axis on x, where there are several.")] = None,
     temperature: Annotated[str | None, typer.Option(help="Axis on y, where there are several.")] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Where to hold another axis; repeatable.")
+    ] = None,
+    cell: Annotated[list[str] | None, typer.Option(metavar="ID", help="A cell to show; repeatable.")] = None,
 ) -> None:
-    """Draw accuracy, losses, gap and similarity over the load x temperature plane.
+    """Draw a zoo: its phases where its loss landscape was measured, else accuracy, losses and similarity.
 
-    Example: [bold]phasezoo plot demo/digits-mlp-demo --out phases.svg[/bold]
+    Examples: [bold]phasezoo plot demo/digits-mlp-demo --out phases.svg[/bold],
+    [bold]phasezoo plot zoos/digits-mlp --figure phases --at label_noise=0.2[/bold]
     """
     from zoo.population import open_zoo
-    from zoo.report.phase_diagram import phase_diagram, save
+    from zoo.report.catalogue import default_figure, draw
+    from zoo.report.phase_diagram import save
+    from zoo.report.plane import parse_fixed
 
-    save(phase_diagram(open_zoo(zoo), load=load, temperature=temperature), out)
-    Console().print(f"phase diagram: {out}", soft_wrap=True, markup=False, highlight=False)
+    opened = open_zoo(zoo)
+    name = figure or default_figure(opened)
+    chosen = {"load": load, "temperature": temperature, "at": parse_fixed(at or ()), "cell": cell}
+    drawn = draw(name, opened, {option: value for option, value in chosen.items() if value})
+    # the name comes from a manifest that anyone may have written: it must not lead out of this folder
+    path = out or Path(f"{name}-{re.sub(r'[^A-Za-z0-9_.-]', '-', opened.manifest.name)[:64]}.png")
+    save(drawn, path)
+    Console().print(f"{name}: {path}", soft_wrap=True, markup=False, highlight=False)
 
 
 def verify(zoo: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo.")]) -> None:

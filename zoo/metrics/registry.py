@@ -11,9 +11,7 @@ _METRICS = (
     solution.SOLUTION,
     norms.NORMS,
     spectrum.SPECTRUM,
-    similarity.CKA,
-    similarity.DISAGREEMENT,
-    similarity.L2_DISTANCE,
+    *similarity.METRICS,
 )
 
 
@@ -24,8 +22,8 @@ def all_metrics() -> dict[str, Metric]:
         Metric by name.
 
     Example:
-        >>> sorted(all_metrics())
-        ['cka', 'disagreement', 'evaluation', 'l2_distance', 'norms', 'solution', 'spectrum']
+        >>> [name for name, metric in all_metrics().items() if metric.suite == "ptmz" and "cka" in name]
+        ['ptmz_cka']
     """
     return {metric.name: metric for metric in _METRICS}
 

@@ -81,8 +81,8 @@ LAYER_COLUMNS = _columns(
 )
 PAIR_COLUMNS = _columns(
     ("cell_id", "string", "the cell that both belong to"),
-    ("checkpoint_a", "string", "last checkpoint of the model with the lower seed"),
-    ("checkpoint_b", "string", "last checkpoint of the model with the higher seed"),
+    ("checkpoint_a", "string", "checkpoint of the model with the lower seed"),
+    ("checkpoint_b", "string", "that of the model with the higher seed, at the same epoch or the last"),
 )
 LABEL_COLUMNS = _columns(
     ("dataset", "string", "`labels_key` of the dataset: a digest of all that decides its labels"),

@@ -48,7 +48,9 @@ def test_predictions_are_the_largest_logit(subject):
         assert np.array_equal(predictions[row], expected)
 
 
-@pytest.mark.parametrize(("limit", "sizes"), [(4 * 40 * 10 * 5, (5, 40)), (4 * 10 * 7, (1, 7)), (1, (1, 1))])
+@pytest.mark.parametrize(
+    ("limit", "sizes"), [(4 * 300 * 10 * 5, (5, 300)), (4 * 10 * 7, (1, 7)), (1, (1, 1))]
+)
 def test_some_models_and_items_at_a_time_do_not_change_the_values(limit, sizes, subject, monkeypatch):
     whole = EVALUATION.compute(subject)
     monkeypatch.setattr(evaluation, "MAX_BYTES", limit)
