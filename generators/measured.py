@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -90,16 +90,16 @@ class Measured:
             key: {name: np.asarray(arrays[row], np.float64) for name, arrays in (found.series or {}).items()}
             for row, key in enumerate(keys)
         }
-        return replace(self, frame=frame, series={**self.series, **added} if found.series else self.series)
+        series = {**self.series, **added} if found.series else self.series
+        return Measured(frame, series, self.seconds + found.seconds)
 
-    def write(self, root: Path, shard: Entry, metric: Metric, *, seconds: float) -> None:
+    def write(self, root: Path, shard: Entry, metric: Metric) -> None:
         """Store it, and write it down in the journal: arrays first, then the rows that speak of them.
 
         Args:
             root: The zoo.
             shard: Entry of the weight shard.
             metric: The metric.
-            seconds: Wall time that all of it took.
         """
         keys = list(_key_columns(metric))
         if metric.series is not None:
@@ -125,7 +125,7 @@ class Measured:
             record=record,
             protocol=metric.protocol(),
             protocol_id=metric.protocol_id,
-            seconds=round(seconds, 3),
+            seconds=round(self.seconds, 3),
         )
         commit(root, entry)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -192,38 +191,34 @@ class _Keeper:
     def __init__(self, root: Path, pending: Sequence[Measuring], progress: RichProgress) -> None:
         self._root, self._progress = root, progress
         self._entries = {e.path: e for e in (read_journal(root) or Journal({}, 0)).of_kind("weights")}
-        self._begin = {task.name: time.perf_counter() for task in pending}
-        self._predictions: list[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]] = []
+        self._predictions: dict[str, list[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]] = {}
         # an empty shard has its part too, and a bar needs an end
         self._bar = progress.add_task("measuring", total=sum(max(task.size, 1) for task in pending) or 1)
 
     def keep(self, task: Measuring, found: Found) -> None:
         metric, shard = get(task.metric), self._entries[task.shard]
         if found.predictions is not None:
-            self._predictions.append(found.predictions)
+            self._predictions.setdefault(task.name, []).append(found.predictions)
         known = Measured.read(self._root, read_journal(self._root), shard, metric)
-        seconds = time.perf_counter() - self._begin[task.name]
-        self._begin[task.name] = time.perf_counter()
-        (known or Measured.nothing(metric)).joined(found).write(
-            self._root, shard, metric, seconds=seconds + (known.seconds if known else 0.0)
-        )
+        (known or Measured.nothing(metric)).joined(found).write(self._root, shard, metric)
 
     def close(self, done: Done) -> None:
         task = done.task
         for found in done.content:
             self.keep(task, found)
         metric, shard = get(task.metric), self._entries[task.shard]
-        if done.failed is None and metric.gives_predictions and self._predictions:
-            self._write_predictions(shard)
+        if done.failed is None and (parts := self._predictions.pop(task.name, [])):
+            self._write_predictions(shard, parts)
         if done.failed is None and Measured.read(self._root, read_journal(self._root), shard, metric) is None:
-            Measured.nothing(metric).write(self._root, shard, metric, seconds=0.0)
+            Measured.nothing(metric).write(self._root, shard, metric)
         self._progress.update(self._bar, advance=max(task.size, 1), description=task.metric)
 
-    def _write_predictions(self, shard: Entry) -> None:
+    def _write_predictions(
+        self, shard: Entry, parts: Sequence[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]
+    ) -> None:
         ids = read_weights(self._root / shard.path, shard.record).checkpoints["checkpoint_id"].tolist()
-        merged, self._predictions = _scatter(self._predictions), []
         path = predictions_path(shard.path)
-        record = write_predictions(self._root / path, ids, merged)
+        record = write_predictions(self._root / path, ids, _scatter(parts))
         commit(
             self._root,
             Entry(kind="predictions", path=path, shard=shard.path, of=shard.record.sha256, record=record),

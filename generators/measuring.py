@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,11 +31,13 @@ class Found:
         series: Arrays of each row by name; nothing where the metric has none.
         predictions: Places in the shard, and predicted classes of the test items; of the metric that gives
             them.
+        seconds: Wall time that it took.
     """
 
     frame: pd.DataFrame
     series: Series | None = None
     predictions: tuple[NDArray[np.intp], NDArray[np.integer[Any]]] | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,13 @@ class Measuring:
             for rows in self._batches(metric, subject.checkpoints):
                 if hooks.should_stop():
                     raise Interrupted
+                begin = time.perf_counter()
                 measured = metric.compute(subject.rows(rows))
                 frame, series = measured.frame, measured.series
                 if metric.needs_origin:
                     frame = frame[frame["checkpoint_id"].isin(self.wanted)]
                 told = None if measured.predictions is None else (places[rows], measured.predictions)
-                yield Found(frame.reset_index(drop=True), series, told)
+                yield Found(frame.reset_index(drop=True), series, told, time.perf_counter() - begin)
 
     def _batches(self, metric: Metric, checkpoints: pd.DataFrame) -> Iterator[NDArray[np.intp]]:
         """List the rows to measure at once; a metric that gives predictions takes the whole shard."""

@@ -177,6 +177,15 @@ def test_workers_find_what_this_process_finds(root, tmp_path, made):
     pd.testing.assert_frame_equal(here.pairs, there.pairs)
 
 
+def test_predictions_of_shards_measured_at_once_are_not_mixed(root):
+    before = {path.name: path.read_bytes() for path in (root / "predictions").iterdir()}
+    shutil.rmtree(root / "predictions")
+    measure(root, metrics=["evaluation"], executor=LocalExecutor(2))
+    assert {path.name: path.read_bytes() for path in (root / "predictions").iterdir()} == before
+    assert len(before) > 1
+    assert zoo.verify(root) == []
+
+
 def test_a_task_that_travels_carries_its_shard(root, with_fake):
     with_fake()
     told = []
