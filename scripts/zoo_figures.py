@@ -114,8 +114,9 @@ def draw_digits(z: zoo.Zoo) -> str:
         ("label_noise == 0.2", "test_accuracy", "test accuracy, 20 % wrong labels"),
         ("label_noise == 0.2", "fit_loss", "loss on the labels trained on, 20 % wrong"),
     ]
-    plane = planes(z, panels, "width", "learning_rate", "Heat maps over width and learning rate")
-    noisy = z.cells.query("label_noise == 0.2")
+    whole = z.where("fraction == 1")
+    plane = planes(whole, panels, "width", "learning_rate", "Heat maps over width and learning rate")
+    noisy = whole.cells.query("label_noise == 0.2")
     under = noisy.query("width == 2 and learning_rate == 0.006").iloc[0]
     best = noisy.loc[noisy["test_accuracy"].idxmax()]
     over = noisy.loc[noisy[noisy["width"] >= 64]["fit_loss"].idxmin()]
@@ -128,7 +129,7 @@ def draw_digits(z: zoo.Zoo) -> str:
             f"| {name} | {cell['width']:.0f} | {cell['learning_rate']:g} | {cell['fit_loss']:.2f} "
             f"| {cell['train_accuracy']:.3f} | {cell['test_accuracy']:.3f} |"
         )
-    return "\n\n".join([counted(z), plane, "\n".join(corners), draw_descent(z)])
+    return "\n\n".join([counted(z), plane, "\n".join(corners), draw_descent(whole)])
 
 
 def draw_descent(z: zoo.Zoo) -> str:
@@ -137,7 +138,7 @@ def draw_descent(z: zoo.Zoo) -> str:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
     sentences = []
     for place, noise in zip(axes, (0.0, 0.2), strict=True):
-        for rate in (0.006, 0.04, 0.1):
+        for rate in (0.006, 0.03, 0.1):
             some = finals[(finals["label_noise"] == noise) & (finals["learning_rate"] == rate)]
             error = (1 - some["test_accuracy"]).groupby(some["width"])
             mean, spread = error.mean(), error.std() / np.sqrt(error.size())
