@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file runs from anywhere
 
-from benchmarks import data, engine, gpu, memory, ray_workers, reading, training
+from benchmarks import data, engine, gpu, landscape, memory, ray_workers, reading, training
 from benchmarks.pool import Pool
 
 EPOCHS = 3
@@ -44,6 +44,7 @@ def engine_lines(*, quick: bool) -> list[engine.Line]:
             ray_lines(quick=quick),
             memory_lines(quick=quick),
             data.data_lines(quick=quick),
+            landscape.landscape_lines(quick=quick),
         )
         for line in itertools.chain(*parts):
             print(line.row(), file=sys.stderr, flush=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from generators.measuring import Found
-from zoo.metrics import KEY_COLUMNS, Metric, model_pairs
+from zoo.metrics import KEY_COLUMNS, Metric, all_metrics, model_pairs
+from zoo.spec import FileRecord
 from zoo.storage import (
     Entry,
     Journal,
     commit,
+    enter,
     parquet_bytes,
     read_parquet,
     read_series,
@@ -64,14 +68,13 @@ class Measured:
         Returns:
             The rows; nothing where none were ever stored, or where a file is lost.
         """
-        entries = {} if journal is None else journal.entries
-        part = entries.get(part_path(shard.path, metric))
-        stored = [part] if metric.series is None else [part, entries.get(series_path(shard.path, metric))]
-        if not all(entry is not None and _is_whole(root, entry, shard) for entry in stored):
+        part, arrays = _stored(journal, shard, metric)
+        if part is None or not _is_whole(root, part, shard):
             return None
-        assert part is not None
+        if metric.series is not None and (arrays is None or not _is_whole(root, arrays, shard)):
+            return None
         frame = read_parquet(root / part.path, metric.stored_columns, rows=part.record.rows)
-        series = {} if metric.series is None else read_series(root / series_path(shard.path, metric))
+        series = {} if arrays is None else read_series(root / arrays.path, arrays.record)
         return cls(frame, series, part.seconds)
 
     def joined(self, found: Found) -> Measured:
@@ -93,41 +96,52 @@ class Measured:
         series = {**self.series, **added} if found.series else self.series
         return Measured(frame, series, self.seconds + found.seconds)
 
-    def write(self, root: Path, shard: Entry, metric: Metric) -> None:
-        """Store it, and write it down in the journal: arrays first, then the rows that speak of them.
+    def write(self, root: Path, journal: Journal, shard: Entry, metric: Metric) -> None:
+        """Store it in new files, and write them down: arrays first, then the rows they go with.
 
         Args:
             root: The zoo.
+            journal: Its journal; takes the new entries.
             shard: Entry of the weight shard.
             metric: The metric.
         """
-        keys = list(_key_columns(metric))
+        known = [entry for entry in _stored(journal, shard, metric) if entry is not None]
+        number = max((_number(entry.path) + 1 for entry in known), default=0)
         if metric.series is not None:
-            path, rows = series_path(shard.path, metric), _keys(self.frame)
-            names = sorted({name for arrays in self.series.values() for name in arrays}) or ["values"]
-            series = {
-                name: [self.series.get(key, {}).get(name, np.empty(0)) for key in rows] for name in names
-            }
-            record = write_series(root / path, self.frame[keys], series, protocol_id=metric.protocol_id)
-            commit(
-                root,
-                Entry(kind="series", path=path, shard=shard.path, of=shard.record.sha256, record=record),
-            )
-        path = part_path(shard.path, metric)
-        record = write_file(
-            root / path, parquet_bytes(self.frame, metric.stored_columns), rows=len(self.frame)
-        )
+            path = f"{metric.series}/{metric.name}-{_name(shard, number)}.h5"
+            record = self._write_series(root / path, metric)
+            _commit(root, journal, Entry(**_fields("series", path, shard, metric), record=record))
+        path = f"parts/{metric.protocol_id}/{_name(shard, number)}.parquet"
+        content = parquet_bytes(self.frame, metric.stored_columns)
+        record = write_file(root / path, content, rows=len(self.frame))
         entry = Entry(
-            kind="measurement",
-            path=path,
-            shard=shard.path,
-            of=shard.record.sha256,
+            **_fields("measurement", path, shard, metric),
             record=record,
             protocol=metric.protocol(),
-            protocol_id=metric.protocol_id,
             seconds=round(self.seconds, 3),
         )
-        commit(root, entry)
+        _commit(root, journal, entry)
+
+    def _write_series(self, path: Path, metric: Metric) -> FileRecord:
+        names = sorted({name for arrays in self.series.values() for name in arrays}) or ["values"]
+        rows = _keys(self.frame)
+        series = {name: [self.series.get(key, {}).get(name, np.empty(0)) for key in rows] for name in names}
+        keys = self.frame[list(KEY_COLUMNS[metric.table])]
+        return write_series(path, keys, series, protocol_id=metric.protocol_id)
+
+
+def remove_replaced(root: Path, journal: Journal) -> None:
+    """Delete files of measurements that the journal does not speak of: replaced, or left by a killed writer.
+
+    Args:
+        root: The zoo.
+        journal: Its journal.
+    """
+    folders = {"parts", *(metric.series for metric in all_metrics().values() if metric.series)}
+    for folder in sorted(folders):
+        for path in (root / folder).rglob("*"):  # which does not follow links
+            if path.is_file() and path.relative_to(root).as_posix() not in journal.entries:
+                path.unlink()
 
 
 def missing_rows(metric: Metric, rows: pd.DataFrame, known: Measured | None) -> frozenset[str]:
@@ -153,23 +167,44 @@ def missing_rows(metric: Metric, rows: pd.DataFrame, known: Measured | None) -> 
     return frozenset(checkpoint for pair in lacking for checkpoint in pair)
 
 
-def part_path(shard: str, metric: Metric) -> str:
-    """Name the file of a measurement: `parts/<protocol>/<shard>.parquet`."""
-    return f"parts/{metric.protocol_id}/{Path(shard).stem}.parquet"
+def _stored(journal: Journal | None, shard: Entry, metric: Metric) -> tuple[Entry | None, Entry | None]:
+    """Find the entries of a metric's rows and arrays on a shard."""
+    found: dict[str, Entry] = {}
+    for entry in journal.entries.values() if journal else ():
+        if entry.shard == shard.path and entry.protocol_id == metric.protocol_id:
+            found[entry.kind] = entry
+    return found.get("measurement"), found.get("series")
 
 
-def series_path(shard: str, metric: Metric) -> str:
-    """Name the file of the arrays of a measurement: `<folder>/<metric>-<shard>.h5`."""
-    return f"{metric.series}/{metric.name}-{Path(shard).stem}.h5"
+def _fields(
+    kind: Literal["measurement", "series"], path: str, shard: Entry, metric: Metric
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "path": path,
+        "shard": shard.path,
+        "of": shard.record.sha256,
+        "protocol_id": metric.protocol_id,
+    }
+
+
+def _commit(root: Path, journal: Journal, entry: Entry) -> None:
+    commit(root, entry)
+    enter(journal.entries, entry)
+
+
+def _name(shard: Entry, number: int) -> str:
+    return Path(shard.path).stem + (f".{number}" if number else "")
+
+
+def _number(path: str) -> int:
+    found = re.search(r"\.([0-9]+)\.[a-z0-9]+$", path)
+    return int(found[1]) if found else 0
 
 
 def _is_whole(root: Path, entry: Entry, shard: Entry) -> bool:
     path = root / entry.path
     return entry.of == shard.record.sha256 and path.is_file() and path.stat().st_size == entry.record.bytes
-
-
-def _key_columns(metric: Metric) -> tuple[str, ...]:
-    return KEY_COLUMNS[metric.table]
 
 
 def _keys(frame: pd.DataFrame) -> list[Key]:

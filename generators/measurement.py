@@ -20,7 +20,7 @@ from generators.executors.inline import InlineExecutor
 from generators.executors.interrupt import deferred_interrupt
 from generators.executors.local import LocalExecutor
 from generators.kinds import recipe_kind
-from generators.measured import Measured, missing_rows
+from generators.measured import Measured, missing_rows, remove_replaced
 from generators.measuring import Found, Measuring, predictions_path
 from zoo import Zoo
 from zoo import open as open_zoo
@@ -29,7 +29,7 @@ from zoo.datasets import Kind
 from zoo.errors import FormatError, MeasurementError, SpecificationError, unknown_name
 from zoo.metrics import Metric, Suite, all_metrics, get
 from zoo.report.progress import progress_bar
-from zoo.storage import Entry, Journal, commit, read_journal, writer_lock
+from zoo.storage import Entry, Journal, commit, enter, read_journal, writer_lock
 from zoo.storage.weights import read_weights, write_predictions
 
 _STOPPING = "\nstopping after the cells being measured, which are stored first; Ctrl-C again stops at once\n"
@@ -78,14 +78,16 @@ def measure(
         journal = read_journal(root)
         if journal is None:
             raise FormatError(f"{root} has no journal: it was published, and its tables are final")
+        remove_replaced(root, journal)
         rows = _rows(open_zoo(root), where)
         failed: list[str] = []
         # predictions are read by others: first what gives them
         for wave in (True, False):
             some = [metric for metric in chosen if metric.gives_predictions == wave]
             pending = list(_pending(root, journal, some, rows, asked=where is not None))
-            failed += _run(root, pending, executor)
+            failed += _run(root, journal, pending, executor)
         write_assembly(root)
+        remove_replaced(root, journal)
     if failed:
         raise MeasurementError(
             f"{len(failed)} of the measurements failed, all others are stored: {'; '.join(failed[:3])}. "
@@ -151,14 +153,16 @@ def _is_whole(root: Path, entry: Entry) -> bool:
     return path.is_file() and path.stat().st_size == entry.record.bytes
 
 
-def _run(root: Path, pending: list[Measuring], executor: ExecutorName | Executor) -> list[str]:
+def _run(
+    root: Path, journal: Journal, pending: list[Measuring], executor: ExecutorName | Executor
+) -> list[str]:
     """Measure, commit what is found as it comes, and say what failed."""
     if not pending:
         return []
     where = _named(executor, pending) if isinstance(executor, str) else executor
     failed: list[str] = []
     with progress_bar() as progress:
-        keeper = _Keeper(root, pending, progress)
+        keeper = _Keeper(root, journal, pending, progress)
         with deferred_interrupt(_say_stopping) as pressed:
             try:
                 for done in where.run(pending, TaskSettings(), Watch(keeper.keep, pressed)):
@@ -188,29 +192,30 @@ def _named(name: ExecutorName, pending: Sequence[Measuring]) -> Executor:
 class _Keeper:
     """Commits what measuring finds, part by part, and draws how far it is."""
 
-    def __init__(self, root: Path, pending: Sequence[Measuring], progress: RichProgress) -> None:
-        self._root, self._progress = root, progress
-        self._entries = {e.path: e for e in (read_journal(root) or Journal({}, 0)).of_kind("weights")}
+    def __init__(
+        self, root: Path, journal: Journal, pending: Sequence[Measuring], progress: RichProgress
+    ) -> None:
+        self._root, self._journal, self._progress = root, journal, progress
         self._predictions: dict[str, list[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]] = {}
         # an empty shard has its part too, and a bar needs an end
         self._bar = progress.add_task("measuring", total=sum(max(task.size, 1) for task in pending) or 1)
 
     def keep(self, task: Measuring, found: Found) -> None:
-        metric, shard = get(task.metric), self._entries[task.shard]
+        metric, shard = get(task.metric), self._journal.entries[task.shard]
         if found.predictions is not None:
             self._predictions.setdefault(task.name, []).append(found.predictions)
-        known = Measured.read(self._root, read_journal(self._root), shard, metric)
-        (known or Measured.nothing(metric)).joined(found).write(self._root, shard, metric)
+        known = Measured.read(self._root, self._journal, shard, metric) or Measured.nothing(metric)
+        known.joined(found).write(self._root, self._journal, shard, metric)
 
     def close(self, done: Done) -> None:
         task = done.task
         for found in done.content:
             self.keep(task, found)
-        metric, shard = get(task.metric), self._entries[task.shard]
+        metric, shard = get(task.metric), self._journal.entries[task.shard]
         if done.failed is None and (parts := self._predictions.pop(task.name, [])):
             self._write_predictions(shard, parts)
-        if done.failed is None and Measured.read(self._root, read_journal(self._root), shard, metric) is None:
-            Measured.nothing(metric).write(self._root, shard, metric)
+        if done.failed is None and Measured.read(self._root, self._journal, shard, metric) is None:
+            Measured.nothing(metric).write(self._root, self._journal, shard, metric)
         self._progress.update(self._bar, advance=max(task.size, 1), description=task.metric)
 
     def _write_predictions(
@@ -219,10 +224,9 @@ class _Keeper:
         ids = read_weights(self._root / shard.path, shard.record).checkpoints["checkpoint_id"].tolist()
         path = predictions_path(shard.path)
         record = write_predictions(self._root / path, ids, _scatter(parts))
-        commit(
-            self._root,
-            Entry(kind="predictions", path=path, shard=shard.path, of=shard.record.sha256, record=record),
-        )
+        entry = Entry(kind="predictions", path=path, shard=shard.path, of=shard.record.sha256, record=record)
+        commit(self._root, entry)
+        enter(self._journal.entries, entry)
 
 
 def _scatter(parts: Sequence[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]) -> NDArray[np.integer[Any]]:

@@ -111,12 +111,12 @@ def draw_digits(z: zoo.Zoo) -> str:
     """Draw the corners of digits-mlp, and error over width with and without label noise."""
     panels = [
         ("label_noise == 0", "test_accuracy", "test accuracy, true labels"),
-        ("label_noise == 0.2", "test_accuracy", "test accuracy, 20 % wrong labels"),
-        ("label_noise == 0.2", "fit_loss", "loss on the labels trained on, 20 % wrong"),
+        ("label_noise == 0.1", "test_accuracy", "test accuracy, 10 % wrong labels"),
+        ("label_noise == 0.1", "fit_loss", "loss on the labels trained on, 10 % wrong"),
     ]
     whole = z.where("fraction == 1")
     plane = planes(whole, panels, "width", "learning_rate", "Heat maps over width and learning rate")
-    noisy = whole.cells.query("label_noise == 0.2")
+    noisy = whole.cells.query("label_noise == 0.1")
     under = noisy.query("width == 2 and learning_rate == 0.006").iloc[0]
     best = noisy.loc[noisy["test_accuracy"].idxmax()]
     over = noisy.loc[noisy[noisy["width"] >= 64]["fit_loss"].idxmin()]
@@ -137,7 +137,7 @@ def draw_descent(z: zoo.Zoo) -> str:
     finals = z.models.merge(z.where("epoch == last_epoch").checkpoints, on="model_id")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
     sentences = []
-    for place, noise in zip(axes, (0.0, 0.2), strict=True):
+    for place, noise in zip(axes, (0.0, 0.1), strict=True):
         for rate in (0.006, 0.03, 0.1):
             some = finals[(finals["label_noise"] == noise) & (finals["learning_rate"] == rate)]
             error = (1 - some["test_accuracy"]).groupby(some["width"])

@@ -259,7 +259,7 @@ def _label(
     labels = label_checkpoints(tables["checkpoints"], tables["pairs"], rule, protocols)
     name, protocol = rule_protocol(rule)
     protocols[name] = protocol
-    tables["checkpoints"] = tables["checkpoints"].assign(**{c: labels[c] for c in labels})
+    tables["checkpoints"] = tables["checkpoints"].assign(**{str(name): labels[name] for name in labels})
 
 
 def _count(models: pd.DataFrame, checkpoints: pd.DataFrame, planned: int) -> Counts:

@@ -54,7 +54,7 @@ def test_the_command_lists_recipes_with_cost_and_source(capsys, monkeypatch):
     assert run(["recipes"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     small, large = rows
-    assert all(text in small for text in ("digits-mlp", "1280", "166 to 26,122", "core", "phasezoo"))
+    assert all(text in small for text in ("digits-mlp", "1440", "166 to 26,122", "core", "phasezoo"))
     assert all(text in large for text in ("resnet18-cifar10", "192", "3.45 TB", "GPU", "Schürholt"))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from generators import generate, measure, measurement
+from generators import measured as measured_module
 from generators.executors import base
 from generators.executors.inline import InlineExecutor
 from generators.executors.local import LocalExecutor
@@ -152,6 +153,35 @@ def test_what_was_found_before_a_stop_is_kept(root, with_fake, monkeypatch):
     assert set(known) == told
     whole = measure(root, metrics=["fake"])
     assert len(asked) == len(set(asked)) == len(whole.checkpoints)
+
+
+@pytest.mark.parametrize("lost", ["series", "measurement"])
+def test_a_writer_killed_before_it_could_commit_loses_that_part_alone(root, with_fake, monkeypatch, lost):
+    asked = with_fake()
+    first = measure(root, metrics=["fake"], where="epoch == 0")
+    known = first.checkpoints.dropna(subset="fake")
+    real = measured_module.commit
+
+    def killed(path, entry):
+        if entry.kind == lost:
+            raise KeyboardInterrupt
+        real(path, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measured_module, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            measure(root, metrics=["fake"])
+    after = zoo.open(root)
+    pd.testing.assert_frame_equal(after.checkpoints.dropna(subset="fake"), known, check_dtype=False)
+    assert set(after.series("fake")) >= {(one,) for one in known["checkpoint_id"]}
+    whole = measure(root, metrics=["fake"])
+    assert whole.checkpoints["fake"].notna().all()
+    assert set(whole.series("fake")) == {(one,) for one in whole.checkpoints["checkpoint_id"]}
+    assert set(asked[: len(known)]) == set(known["checkpoint_id"])
+    assert not set(asked[len(known) :]) & set(known["checkpoint_id"])
+    assert zoo.verify(root) == []
+    files = [path.name for folder in ("spectra", "parts/fake") for path in (root / folder).rglob("*.*")]
+    assert len(files) == 2 * len(list((root / "weights").iterdir()))
 
 
 def test_an_error_of_one_metric_leaves_the_others(root, with_fake):

@@ -1,7 +1,9 @@
 """What can be measured on trained networks: one file a family, pure functions beside the stored metric."""
 
 # families
+from zoo.metrics import connectivity as connectivity
 from zoo.metrics import evaluation as evaluation
+from zoo.metrics import hessian as hessian
 from zoo.metrics import norms as norms
 from zoo.metrics import similarity as similarity
 from zoo.metrics import solution as solution

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.errors import unknown_name
-from zoo.metrics import evaluation, norms, similarity, solution, spectrum
+from zoo.metrics import connectivity, evaluation, hessian, norms, similarity, solution, spectrum
 from zoo.metrics.base import Metric
 
 _METRICS = (
@@ -12,6 +12,8 @@ _METRICS = (
     norms.NORMS,
     spectrum.SPECTRUM,
     *similarity.METRICS,
+    *hessian.METRICS,
+    *connectivity.METRICS,
 )
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from zoo.errors import SpecificationError, unknown_name
 from zoo.phases.calibration_report import Calibration, CutReport, sensitivity
-from zoo.phases.cuts import Cut, histogram, otsu, pooled_spread
+from zoo.phases.cuts import Cut, histogram, otsu, typical_spread
 from zoo.phases.rule import ID_PATTERN, QUANTITIES, PhaseRule, list_rules
 from zoo.phases.values import known_protocols, numbers
 from zoo.spec import describe
@@ -22,8 +22,8 @@ from zoo.spec import describe
 FEWEST_CELLS = 8
 FIXED: Mapping[str, float] = MappingProxyType({"train_loss": 0.05, "mode_connectivity": -1.0})
 """The cuts of `yang2021-v1` that mean the same in any zoo: nats, and percentage points of train error."""
-_POOLED = (
-    "across the seeds of a cell, pooled over the quarter of the cells (at least 8) nearest to the threshold"
+_TYPICAL = (
+    "across the seeds of a cell, median over the quarter of the cells (at least 8) nearest to the threshold"
 )
 
 
@@ -75,8 +75,8 @@ def calibrate(
     divides. The report says how much of the variance lies between both sides: of about 0.64 to 0.75 there is
     one hump, and the cut is a convention.
 
-    A spread is the pooled standard deviation across the seeds of a cell, over the quarter of the cells that
-    is nearest to the cut (`zoo.phases.cuts.pooled_spread`). Values of pairs count as seeds do.
+    A spread is the median standard deviation across the seeds of a cell, over the quarter of the cells that
+    is nearest to the cut (`zoo.phases.cuts.typical_spread`). Values of pairs count as seeds do.
 
     Args:
         cells: One row a cell.
@@ -156,7 +156,7 @@ def _report(
         cut=place,
         explained=derived.explained,
         spread=_spread(values, place) if spread is None else float(spread),
-        spread_source=_POOLED if spread is None else "as given to zoo.phases.calibrate",
+        spread_source=_TYPICAL if spread is None else "as given to zoo.phases.calibrate",
         edges=values.unscaled(edges),
         counts=counts,
     )
@@ -188,10 +188,11 @@ def _spread(values: _Values, cut: float) -> float:
     scaled = values.scaled(numbers(values.seeds, values.column))
     defined = np.isfinite(scaled)
     cells = values.seeds["cell_id"].to_numpy(object)[defined].astype(str)
-    spread = pooled_spread(scaled[defined], cells, float(values.scaled(np.array([cut]))[0]))
-    if not spread > 0:
-        got = "no cell has two of them" if np.isnan(spread) else "those of a cell are all equal"
-        raise SpecificationError(f"values of {values.column!r} give no spread across seeds: {got}; {way_out}")
+    spread = typical_spread(scaled[defined], cells, float(values.scaled(np.array([cut]))[0]))
+    if np.isnan(spread):
+        raise SpecificationError(
+            f"values of {values.column!r} give no spread across seeds: no cell has two that differ; {way_out}"
+        )
     return spread
 
 

@@ -74,13 +74,14 @@ def histogram(
     return edges, counts
 
 
-def pooled_spread(
+def typical_spread(
     values: Float[np.ndarray, " seeds"], cells: Shaped[np.ndarray, " seeds"], near: float
 ) -> float:
-    """Pool the standard deviation across the seeds of the cells that are nearest to a cut.
+    """Take the typical standard deviation across the seeds of the cells that are nearest to a cut.
 
-    `sqrt(sum (v - mean of its cell)^2 / sum (n_cell - 1))` over the quarter of the cells, and at least eight,
-    whose means are nearest to the cut. Only cells with two seeds or more count.
+    The median over the quarter of the cells, and at least eight, whose means are nearest to the cut. Not the
+    pooled one, which a few cells at a transition decide: there seeds end on either side. Only cells with two
+    different values or more count.
 
     Args:
         values: `(n,)`, one a seed (or pair of seeds), finite.
@@ -88,18 +89,18 @@ def pooled_spread(
         near: The cut.
 
     Returns:
-        The spread in the unit of the values, at least 0; NaN where no cell has two values.
+        The spread in the unit of the values, above 0; NaN where no cell has two different values.
 
     Example:
-        >>> pooled_spread(np.array([1.0, 3.0, 5.0]), np.array(["a", "a", "b"]), near=0.0)
+        >>> typical_spread(np.array([1.0, 3.0, 5.0]), np.array(["a", "a", "b"]), near=0.0)
         1.4142135623730951
     """
     _, member, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    if not (counts > 1).any():
-        return float("nan")
     means = np.bincount(member, values) / counts
     squares = np.bincount(member, (values - means[member]) ** 2)
-    several = np.flatnonzero(counts > 1)
+    several = np.flatnonzero(squares > 0)
+    if not len(several):
+        return float("nan")
     wanted = max(len(several) // NEAREST_SHARE, NEAREST_AT_LEAST)
     nearest = several[np.argsort(np.abs(means[several] - near), kind="stable")[:wanted]]
-    return float(np.sqrt(squares[nearest].sum() / (counts[nearest] - 1).sum()))
+    return float(np.median(np.sqrt(squares[nearest] / (counts[nearest] - 1))))

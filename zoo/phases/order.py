@@ -19,7 +19,7 @@ LEVEL = 0.95
 FLAT_CHANCE = 0.01
 _FEWEST_POINTS = 3
 _DECADE = 10.0
-_NUMBERS = ("place", "place_low", "place_high", "width", "width_low", "width_high", "log_width", "change")
+_NUMBERS = ("place", "place_low", "place_high", "extent", "extent_low", "extent_high", "log_extent", "change")
 
 Groups = list[Float[np.ndarray, " _"]]
 """Values of the seeds at each point."""
@@ -73,26 +73,26 @@ def transitions(
         seed: Seed of the bootstrap; a line's samples depend on it and on the line alone.
 
     Returns:
-        A row a line: the columns `others`; `place`, `width` and `change` (signed, in the unit of the order
-        parameter) with `place_low`, `place_high`, `width_low`, `width_high`; `log_width`, the width in
-        decades (missing on a linear axis); `points`, those with a value; `seeds`, the fewest at any of them;
-        `reason`. Places and widths are in the unit of the axis.
+        A row a line: the columns `others`; `place`, `extent` (the width) and `change` (signed, in the unit
+        of the order parameter) with `place_low`, `place_high`, `extent_low`, `extent_high`; `log_extent`, the
+        width in decades (missing on a linear axis); `points`, those with a value; `seeds`, the fewest at any
+        of them; `reason`. Places and widths are in the unit of the axis.
 
     Raises:
         UnknownNameError: There is no such column.
         SpecificationError: Axis or order parameter are no numbers.
 
     Undefined when:
-        The axis has one value, a line has fewer than 3 points with a value, or it is flat: seeds alone would
-        spread the means as far in more than 1 % of cases (`zoo.phases.curve.chance_of_range`). All numbers
-        are missing then. With one seed at each point, the intervals are, and noise passes for a transition.
+        The axis has one value, a line has fewer than 3 points with a value, it is steepest at an end of the
+        axis, or it is flat: seeds alone would spread the means as far in more than 1 % of cases
+        (`zoo.phases.curve.chance_of_range`). All numbers are missing then. With one seed at each point, the intervals are, and noise passes for a transition.
 
     Example:
         >>> widths = [2, 4, 8, 16, 32, 64] * 2
         >>> table = pd.DataFrame({"width": widths, "accuracy": [0.1, 0.1, 0.2, 0.8, 0.9, 0.9] * 2})
-        >>> transitions(table, "width", order_parameter="accuracy")[["place", "log_width"]].round(1)
-           place  log_width
-        0   11.3        0.3
+        >>> transitions(table, "width", order_parameter="accuracy")[["place", "log_extent"]].round(1)
+           place  log_extent
+        0   11.3         0.3
     """
     for name in others:
         if name not in values:
@@ -138,7 +138,10 @@ def _line(
     reason = _why_undefined(len(points), axis, chance)
     if reason is not None:
         return {**row, "reason": reason}
-    row |= _transition(points, groups, axis, generator)
+    found = _transition(points, groups, axis, generator)
+    if np.isclose(found["place"], points[[0, -1]], rtol=1e-9).any():
+        return {**row, "reason": "steepest at an end of the axis: the transition may lie beyond, add values"}
+    row |= found
     if max(counts) > 1:
         return {**row, "reason": None}
     row |= {name: float("nan") for name in _NUMBERS if name.endswith(("_low", "_high"))}

@@ -136,7 +136,7 @@ def list_rules() -> list[str]:
 
     Example:
         >>> list_rules()
-        ['yang2021-v1']
+        ['digits-mlp-v1', 'yang2021-v1']
     """
     return sorted(name for name, _ in _bundled())
 

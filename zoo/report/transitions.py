@@ -71,14 +71,13 @@ def transitions_figure(
     figure = Figure(figsize=(max(3.3 * columns, 5), 0.8 + 2.5 * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel())
     for panel, (_, found) in zip(panels, places.iterrows(), strict=False):
-        # by place: an axis may be called `width`, as the width of the transition is
-        fixed = dict(zip(others, found.iloc[: len(others)], strict=True))
+        fixed = {name: found[name] for name in others}
         line = values
         for name, value in fixed.items():
             line = line[line[name] == value]
         means = seed_means(line, axis, order_parameter)
         _draw_means(panel, means, axis)
-        _mark(panel, found.iloc[len(others) :], float(means["mean"].mean()))
+        _mark(panel, found, float(means["mean"].mean()))
         panel.set_title(describe(fixed), fontsize=9)
     _scale(panels[0], sorted(values[axis].unique()))
     _label(panels, len(places), columns, (axis, order_parameter))
@@ -102,8 +101,8 @@ def _mark(place: Axes, found: pd.Series[float], height: float) -> None:
     if pd.notna(found["place_low"]):
         place.axvspan(found["place_low"], found["place_high"], color=_COLOUR, alpha=0.2, linewidth=0)
     place.axvline(middle, color=_COLOUR, linewidth=1.4)
-    factor = _DECADE ** (found["log_width"] / 2)
-    half = found["width"] / 2
+    factor = _DECADE ** (found["log_extent"] / 2)
+    half = found["extent"] / 2
     ends = (middle - half, middle + half) if pd.isna(factor) else (middle / factor, middle * factor)
     place.plot(ends, (height, height), color=_COLOUR, linewidth=1.2, marker="|", markersize=8)
 

@@ -8,6 +8,7 @@ from zoo.storage.journal import LOCK as LOCK
 from zoo.storage.journal import Entry as Entry
 from zoo.storage.journal import Journal as Journal
 from zoo.storage.journal import commit as commit
+from zoo.storage.journal import enter as enter
 from zoo.storage.journal import read_journal as read_journal
 from zoo.storage.journal import writer_lock as writer_lock
 from zoo.storage.series import Arrays as Arrays

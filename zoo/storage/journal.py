@@ -29,6 +29,7 @@ class Entry(BaseModel):
         of: Digest of that shard when the file was made; missing for a weight shard.
         record: Size, digest and rows.
         protocol: Protocol of a measurement.
+        protocol_id: Its id; of arrays that go with a measurement too.
         seconds: Wall time that its content took to make.
         retry: Whether the next run shall make the file again, since training raised an error.
     """
@@ -97,10 +98,27 @@ def read_journal(root: Path) -> Journal | None:
                 f"{path}, line {number} is no journal entry:\n{describe(error)}\n"
                 "delete this line, then run the same generate command again: its file is made anew"
             ) from None
-        entries.pop(entry.path, None)
-        entries[entry.path] = entry
+        enter(entries, entry)
         size += len(line)
     return Journal(entries, size)
+
+
+def enter(entries: dict[str, Entry], entry: Entry) -> None:
+    """Take an entry in, in place of what it replaces: the one of its path, or an earlier part of its metric.
+
+    What is measured in parts is never written over: each time there is a new file with all of it, so that
+    whoever is killed in between leaves the last one whole.
+
+    Args:
+        entries: Entry by path; changed.
+        entry: A later entry.
+    """
+    entries.pop(entry.path, None)
+    if entry.kind in {"measurement", "series"} and entry.protocol_id is not None:
+        same = (entry.kind, entry.shard, entry.protocol_id)
+        for path in [e.path for e in entries.values() if (e.kind, e.shard, e.protocol_id) == same]:
+            del entries[path]
+    entries[entry.path] = entry
 
 
 def commit(root: Path, entry: Entry) -> None:

@@ -20,7 +20,7 @@ def stack_logits(
     weights: Float[Tensor, "models params"],
     inputs: Num[Tensor, "models items ..."],
 ) -> Float[Tensor, "models items ..."]:
-    """Run every network of a stack, differentiable with respect to the weights.
+    """Run every network of a stack, differentiable with respect to the weights; no gradient reaches buffers.
 
     Args:
         module: Skeleton of the network; its own weights are not used.
@@ -36,7 +36,8 @@ def stack_logits(
         logits: Tensor = functional_call(module, tensors, (x,))
         return logits
 
-    tensors = unflatten(weights, layout)
+    cut = unflatten(weights, layout)
+    tensors = {e.name: cut[e.name].detach() if e.kind == "buffer" else cut[e.name] for e in layout.entries}
     layers = stackable(module)
     if layers:
         return run_layers(layers, tensors, inputs)

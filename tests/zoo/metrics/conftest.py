@@ -23,7 +23,7 @@ def small_digits():
     data = datasets.load("digits")
     sides = {
         side: datasets.Items(getattr(data, side).x[:n], getattr(data, side).y[:n])
-        for side, n in (("train", 300), ("val", 20), ("test", 200))
+        for side, n in (("train", 640), ("val", 20), ("test", 300))
     }
     return dataclasses.replace(data, **sides)
 

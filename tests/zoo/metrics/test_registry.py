@@ -22,12 +22,23 @@ from zoo.metrics import (
     measured,
     model_pairs,
 )
+from zoo.metrics.connectivity import stored
 from zoo.spec import CORE_COLUMNS, Column, Protocol
 from zoo.storage.tables import parquet_bytes, read_parquet
 from zoo.weights import flatten, unflatten
 
+PARTIAL = {"yang2021_mode_connectivity", "ptmz_hessian"}
+"""Metrics that leave some rows out by design, with a reason: one pair a cell, logarithms of what is negative."""
 DIRECTIONS = {"_loss": "lower", "_error": "lower", "_accuracy": "higher", "_score": "higher"}
 every_metric = pytest.mark.parametrize("metric", all_metrics().values(), ids=all_metrics())
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch):
+    """What is tested here does not depend on how long curves are trained."""
+    monkeypatch.setattr(stored, "QUADRATIC", dataclasses.replace(stored.QUADRATIC, steps=20))
+    for name in ("PTMZ", "YANG2021"):
+        monkeypatch.setattr(stored, name, dataclasses.replace(getattr(stored, name), epochs=2))
 
 
 def values(metric: Metric, measurement: Measurement) -> np.ndarray:
@@ -183,7 +194,7 @@ def test_a_measurement_has_its_keys_types_and_reasons(metric, change, subject):
     assert not np.isinf(frame[names].to_numpy()).any()
     undefined = frame[names].isna().any(axis=1)
     assert (undefined == frame[f"{metric.name}_reason"].notna()).all()
-    assert undefined.any() == (change is damaged)
+    assert undefined.any() == (change is damaged or metric.name in PARTIAL)
     assert not undefined.all()
 
 

@@ -250,12 +250,12 @@ def test_what_gives_no_cut_is_refused(zoo_tables, of_cells, options, error, mess
         (
             lambda pairs: pairs.drop_duplicates("cell_id"),
             SpecificationError,
-            r"values of 'mode_connectivity' give no spread across seeds: no cell has two of them; give",
+            r"values of 'mode_connectivity' give no spread across seeds: no cell has two that differ; give",
         ),
         (
             lambda pairs: pairs.assign(mode_connectivity=0.0),
             SpecificationError,
-            r"give no spread across seeds: those of a cell are all equal; .*spreads=",
+            r"give no spread across seeds: no cell has two that differ; .*spreads=",
         ),
     ],
 )

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.tree import DecisionTreeRegressor
 
-from zoo.phases.cuts import histogram, otsu, pooled_spread
+from zoo.phases.cuts import histogram, otsu, typical_spread
 
 
 def test_the_cut_is_that_of_a_regression_tree_of_depth_one():
@@ -53,32 +54,30 @@ def test_a_histogram_counts_every_value_once():
 
 def test_a_spread_is_that_of_the_noise():
     generator = np.random.default_rng(0)
-    means = np.repeat(generator.uniform(0, 1, 4000), 3)
+    means = np.repeat(generator.uniform(0, 1, 4000), 5)
     values = means + generator.normal(0, 0.05, len(means))
-    # 1,000 cells of three: 2,000 degrees of freedom, so a standard error of 1.6 %
-    assert pooled_spread(values, np.repeat(np.arange(4000), 3), near=0.5) == pytest.approx(0.05, rel=0.06)
+    # the median of sqrt(chi2 / 4), 4 degrees of freedom; 1,000 cells leave an error of about 1.5 %
+    expected = 0.05 * np.sqrt(stats.chi2.ppf(0.5, 4) / 4)
+    found = typical_spread(values, np.repeat(np.arange(4000), 5), near=0.5)
+    assert found == pytest.approx(expected, rel=0.06)
 
 
-def test_a_spread_is_pooled_over_the_cells_nearest_to_the_cut():
-    # 40 cells at 0, 1, ...; the spread of each is its number; a cell of one seed does not count
+def test_a_spread_is_the_median_over_the_cells_nearest_to_the_cut():
+    # 40 cells at 0, 1, ...; the spread of each is its number; a cell of one seed and that of 0 do not count
     cells = np.repeat(np.arange(40), 2)
     values = cells + np.tile([-0.5, 0.5], 40) * np.sqrt(2) * cells
     values, cells = np.append(values, 20.0), np.append(cells, 99)
-    nearest = np.arange(16, 26)
-    assert pooled_spread(values, cells, near=20.6) == pytest.approx(np.sqrt((nearest**2).mean()))
+    assert typical_spread(values, cells, near=20.6) == pytest.approx(np.median(np.arange(17, 26)))
     # at least eight cells
     few = cells < 12
-    assert pooled_spread(values[few], cells[few], near=0.0) == pytest.approx(
-        np.sqrt((np.arange(8) ** 2).mean())
-    )
+    assert typical_spread(values[few], cells[few], near=0.0) == pytest.approx(np.median(np.arange(1, 9)))
 
 
-def test_cells_of_different_sizes_weigh_by_their_degrees_of_freedom():
-    values = np.array([0.0, 2.0, 0.0, 0.0, 3.0])
-    cells = np.array(["a", "a", "b", "b", "b"])
-    expected = np.sqrt((1 * np.var([0, 2], ddof=1) + 2 * np.var([0, 0, 3], ddof=1)) / 3)
-    assert pooled_spread(values, cells, near=0.0) == pytest.approx(expected)
+def test_one_wild_cell_does_not_decide_the_spread():
+    values = np.array([0.0, 2.0, 0.0, 2.0, 0.0, 900.0])
+    assert typical_spread(values, np.array([*"aabbcc"]), near=0.0) == pytest.approx(np.sqrt(2))
 
 
 def test_without_two_seeds_there_is_no_spread():
-    assert np.isnan(pooled_spread(np.array([1.0, 2.0]), np.array(["a", "b"]), near=0.0))
+    assert np.isnan(typical_spread(np.array([1.0, 2.0]), np.array(["a", "b"]), near=0.0))
+    assert np.isnan(typical_spread(np.array([2.0, 2.0]), np.array(["a", "a"]), near=0.0))

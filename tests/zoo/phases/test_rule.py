@@ -5,7 +5,7 @@ import pytest
 
 from zoo.errors import FormatError, UnknownNameError
 from zoo.phases import PHASES, PhaseRule, get_rule, list_rules
-from zoo.phases.cuts import pooled_spread
+from zoo.phases.cuts import typical_spread
 
 YANG = get_rule("yang2021-v1")
 
@@ -25,7 +25,7 @@ def test_a_rule_of_the_package_has_the_id_that_its_file_is_called_by(name):
 def test_the_spread_of_the_loss_is_that_of_the_published_seeds(published_losses):
     logarithms = np.log(published_losses["train_loss"].to_numpy())
     cells = published_losses["cell_id"].to_numpy(str)
-    assert round(pooled_spread(logarithms, cells, near=np.log(0.05)), 2) == YANG.train_loss.spread
+    assert round(typical_spread(logarithms, cells, near=np.log(0.05)), 2) == YANG.train_loss.spread
 
 
 def test_the_spread_of_mode_connectivity_is_what_neighbours_scatter(published):

@@ -258,7 +258,7 @@ def test_transitions_are_marked_where_there_is_one(axis: str, other: str) -> Non
     np.testing.assert_allclose(step.lines[0].get_xydata(), means.reset_index())
     ends = step.lines[2].get_xdata()
     assert step.lines[1].get_xdata()[0] == pytest.approx(np.sqrt(np.prod(ends)))
-    assert ends[1] - ends[0] == pytest.approx(places.iloc[1, 1:]["width"])
+    assert ends[1] - ends[0] == pytest.approx(places["extent"][1])
     assert 3 < step.lines[1].get_xdata()[0] < 5
     assert (step.get_title(), step.get_xscale()) == (f"{other} 1", "log")
     assert [text.get_text() for text in step.get_xticklabels()] == ["1", "2", "4", "8", "16"]
@@ -273,7 +273,7 @@ def test_the_width_of_a_transition_on_a_linear_axis_stands_around_its_place() ->
     (panel,) = figure.axes
     ends = panel.lines[2].get_xdata()
     assert np.mean(ends) == pytest.approx(places["place"].item())
-    assert np.ptp(ends) == pytest.approx(places["width"].item())
+    assert np.ptp(ends) == pytest.approx(places["extent"].item())
     assert panel.get_xscale() == "linear"
     assert not [patch for patch in panel.patches if patch.get_alpha() == 0.2]  # one seed gives no interval
 
