@@ -85,7 +85,8 @@ def transitions(
     Undefined when:
         The axis has one value, a line has fewer than 3 points with a value, it is steepest at an end of the
         axis, or it is flat: seeds alone would spread the means as far in more than 1 % of cases
-        (`zoo.phases.curve.chance_of_range`). All numbers are missing then. With one seed at each point, the intervals are, and noise passes for a transition.
+        (`zoo.phases.curve.chance_of_range`). All numbers are missing then. With one seed at each point, the
+        intervals are, and noise passes for a transition.
 
     Example:
         >>> widths = [2, 4, 8, 16, 32, 64] * 2

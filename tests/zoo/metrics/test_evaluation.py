@@ -51,7 +51,8 @@ def test_predictions_are_the_largest_logit(subject):
 
 @pytest.mark.parametrize(("limit", "sizes"), [(4 * 40 * 10 * 5, (5, 40)), (4 * 10 * 7, (1, 7)), (1, (1, 1))])
 def test_some_models_and_items_at_a_time_do_not_change_the_values(limit, sizes, subject, monkeypatch):
-    sides = {name: Items(side.x[:40], side.y[:40]) for name, side in sides_of(subject).items()}
+    whole = {side: getattr(subject.dataset, side) for side in ("train", "val", "test")}
+    sides = {name: Items(side.x[:40], side.y[:40]) for name, side in whole.items()}
     subject = dataclasses.replace(subject, dataset=dataclasses.replace(subject.dataset, **sides))
     whole = EVALUATION.compute(subject)
     monkeypatch.setattr(evaluation, "MAX_BYTES", limit)

@@ -28,7 +28,7 @@ from zoo.storage.tables import parquet_bytes, read_parquet
 from zoo.weights import flatten, unflatten
 
 PARTIAL = {"yang2021_mode_connectivity", "ptmz_hessian"}
-"""Metrics that leave some rows out by design, with a reason: one pair a cell, logarithms of what is negative."""
+"""Metrics that leave some rows out by design: one pair a cell, logarithms of what is negative."""
 DIRECTIONS = {"_loss": "lower", "_error": "lower", "_accuracy": "higher", "_score": "higher"}
 every_metric = pytest.mark.parametrize("metric", all_metrics().values(), ids=all_metrics())
 
