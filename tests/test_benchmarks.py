@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import zoo
-from benchmarks import engine, gpu, memory, ray_workers, reading, sides, training
+from benchmarks import engine, gpu, landscape, memory, ray_workers, reading, sides, training
 from benchmarks.families import Family, cnn, mlp, pinn
 from benchmarks.paired import Comparison, compare
 from benchmarks.pool import Pool
@@ -125,3 +125,22 @@ def test_the_command_has_help():
         [sys.executable, ROOT / "benchmarks" / "run.py", "--help"], capture_output=True, text=True, check=True
     )
     assert all(option in done.stdout for option in ("--quick", "--out", "--device"))
+
+
+def test_both_sides_of_the_hessian_find_the_same_numbers():
+    found = landscape.mlp(4, count=4)
+    line = landscape.hessian_line(found, 1.0, pairs=1)
+    assert "eigenvalues within" in line.how
+    assert line.met in {True, False}
+
+
+def test_a_disagreement_of_the_hessian_stops_the_benchmark(monkeypatch):
+    monkeypatch.setattr(landscape, "_pyhessian", lambda *_: (1e9, [1.0, 2.0]))
+    with pytest.raises(RuntimeError, match="both sides disagree on network 0"):
+        landscape.hessian_line(landscape.mlp(4, count=4), 1.0, pairs=1)
+
+
+def test_the_plain_curve_takes_the_same_steps(monkeypatch):
+    monkeypatch.setattr(landscape, "CURVE_STEPS", 4)
+    line = landscape.bezier_line(landscape.mlp(4, count=24), pairs=1)
+    assert "us a step and pair" in line.how

@@ -250,4 +250,5 @@ def test_demo_stops_at_the_first_error(
 
 def test_demo_takes_the_path_of_a_user() -> None:
     words = [command[0] for command in demo_commands(DEMO)]
-    assert words == ["generate", "measure", "info", "plot", "evaluate", "evaluate", "evaluate", "leaderboard"]
+    begin = ["generate", "measure", "label", "info", "plot", "plot"]
+    assert words == [*begin, "evaluate", "evaluate", "evaluate", "leaderboard"]

@@ -26,7 +26,7 @@ def demo_commands(out: Path) -> list[list[str]]:
         >>> demo_commands(Path("demo"))[0]
         ['generate', 'digits-mlp-demo', '--out', 'demo/digits-mlp-demo']
     """
-    zoo, results, figure = str(out / RECIPE), str(out / "results"), str(out / "figures" / "phases.png")
+    zoo, results, figures = str(out / RECIPE), str(out / "results"), out / "figures"
     tasks = (
         f"property-prediction/{RECIPE}/test_accuracy@v1",
         f"weight-generation/{RECIPE}/unconditional@v1",
@@ -35,8 +35,10 @@ def demo_commands(out: Path) -> list[list[str]]:
     return [
         ["generate", RECIPE, "--out", zoo],
         ["measure", zoo],
+        ["label", zoo, "--rule", "digits-mlp-v1"],
         ["info", zoo],
-        ["plot", zoo, "--out", figure],
+        ["plot", zoo, "--figure", "metrics", "--out", str(figures / "metrics.png")],
+        ["plot", zoo, "--figure", "phases", "--out", str(figures / "phases.png")],
         *(["evaluate", task, "--zoo", zoo, "--out", results] for task in tasks),
         ["leaderboard", results, "--out", str(out / "report.md")],
     ]
@@ -64,7 +66,7 @@ def register(app: typer.Typer, run: Callable[[list[str]], object]) -> None:
                 f"\n[bold green]$ phasezoo {shlex.join(words)}[/bold green]", soft_wrap=True, highlight=False
             )
             run(words)
-        made = {"zoo": RECIPE, "figure": "figures/phases.png", "results": "results", "report": "report.md"}
+        made = {"zoo": RECIPE, "figures": "figures", "results": "results", "report": "report.md"}
         console.print("")
         for what, place in made.items():
             console.print(f"{what:8} {out / place}", soft_wrap=True, markup=False, highlight=False)
