@@ -6,6 +6,7 @@ import copy
 import statistics
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -178,7 +179,9 @@ def _pyhessian(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, list[floa
     """Take the largest eigenvalue and the values of all probes of the trace, as PyHessian does."""
     from pyhessian import hessian as pyhessian
 
-    computer = pyhessian(model, nn.CrossEntropyLoss(), data=(x, y), cuda=False)
+    with warnings.catch_warnings():  # of the graph that its gradients keep
+        warnings.simplefilter("ignore", UserWarning)
+        computer = pyhessian(model, nn.CrossEntropyLoss(), data=(x, y), cuda=False)
     values, _ = computer.eigenvalues(maxIter=100, tol=TOLERANCE, top_n=1)
     traces = computer.trace(maxIter=PROBES, tol=0.0)
     for parameter in model.parameters():  # it keeps the graph of each gradient alive
