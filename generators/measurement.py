@@ -26,7 +26,7 @@ from zoo import Zoo
 from zoo import open as open_zoo
 from zoo.assembly import read_manifest, write_assembly
 from zoo.datasets import Kind
-from zoo.errors import FormatError, MeasurementError, SpecificationError, unknown_name
+from zoo.errors import FormatError, IntegrityError, MeasurementError, SpecificationError, unknown_name
 from zoo.metrics import Metric, Suite, all_metrics, get
 from zoo.report.progress import progress_bar
 from zoo.storage import Entry, Journal, commit, enter, read_journal, writer_lock
@@ -79,7 +79,7 @@ def measure(
         if journal is None:
             raise FormatError(f"{root} has no journal: it was published, and its tables are final")
         remove_replaced(root, journal)
-        rows = _rows(open_zoo(root), where)
+        rows = _rows(_with_tables(root), where)
         failed: list[str] = []
         # predictions are read by others: first what gives them
         for wave in (True, False):
@@ -115,6 +115,18 @@ def _choose(metrics: Sequence[str] | str, kind: Kind) -> list[Metric]:
             )
         names.append(name)
     return [known[name] for name in dict.fromkeys(names)]
+
+
+def _with_tables(root: Path) -> Zoo:
+    """Open the zoo; tables that are damaged are derived anew."""
+    zoo = open_zoo(root)
+    try:
+        for table in ("models", "checkpoints"):
+            getattr(zoo, table)
+    except (IntegrityError, FormatError):
+        write_assembly(root)
+        return open_zoo(root)
+    return zoo
 
 
 def _rows(zoo: Zoo, where: str | None) -> pd.DataFrame:

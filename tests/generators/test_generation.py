@@ -209,7 +209,9 @@ def test_measuring_again_changes_nothing(zoo_copy):
 
 def test_all_metrics_fill_their_tables(zoo_copy):
     made = generators.measure(zoo_copy)
-    assert len(made.pairs) == 4
+    assert len(made.pairs) == 4 * 3  # cells and epochs
+    assert made.pairs["mode_connectivity"].notna().sum() == 4  # the last epoch
+    assert made.checkpoints["hessian_trace"].notna().all()
     assert set(made.layers["checkpoint_id"]) <= set(made.checkpoints["checkpoint_id"])
     assert len(made.layers) > 0
 

@@ -56,6 +56,7 @@ def digits(tmp_path_factory):
     axes = {
         "architecture.width": [2, 128],
         "dataset.label_noise": [0.2],
+        "dataset.fraction": [1.0],
         "training.learning_rate": [0.006, 0.1],
     }
     made = generate(small("digits-mlp", axes, seeds=(0, 1)), tmp_path_factory.mktemp("digits") / "zoo")
