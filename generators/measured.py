@@ -66,15 +66,15 @@ class Measured:
             metric: The metric.
 
         Returns:
-            The rows; nothing where none were ever stored, or where a file is lost.
+            The rows; nothing where none were ever stored, or where their file is lost. Without arrays where
+            the file of these is.
         """
         part, arrays = _stored(journal, shard, metric)
         if part is None or not _is_whole(root, part, shard):
             return None
-        if metric.series is not None and (arrays is None or not _is_whole(root, arrays, shard)):
-            return None
         frame = read_parquet(root / part.path, metric.stored_columns, rows=part.record.rows)
-        series = {} if arrays is None else read_series(root / arrays.path, arrays.record)
+        kept = arrays is not None and _is_whole(root, arrays, shard)
+        series = read_series(root / arrays.path, arrays.record) if arrays is not None and kept else {}
         return cls(frame, series, part.seconds)
 
     def joined(self, found: Found) -> Measured:
@@ -124,9 +124,10 @@ class Measured:
 
     def _write_series(self, path: Path, metric: Metric) -> FileRecord:
         names = sorted({name for arrays in self.series.values() for name in arrays}) or ["values"]
-        rows = _keys(self.frame)
-        series = {name: [self.series.get(key, {}).get(name, np.empty(0)) for key in rows] for name in names}
-        keys = self.frame[list(KEY_COLUMNS[metric.table])]
+        there = [key in self.series for key in _keys(self.frame)]  # some may be lost
+        keys = self.frame.loc[there, list(KEY_COLUMNS[metric.table])]
+        rows = _keys(keys)
+        series = {name: [self.series[key].get(name, np.empty(0)) for key in rows] for name in names}
         return write_series(path, keys, series, protocol_id=metric.protocol_id)
 
 
@@ -157,10 +158,13 @@ def missing_rows(metric: Metric, rows: pd.DataFrame, known: Measured | None) -> 
     """
     if known is None:
         return frozenset(rows["checkpoint_id"])
+    frame = known.frame
+    if metric.series is not None:  # rows whose arrays are lost are measured again
+        frame = frame[[key in known.series for key in _keys(frame)]]
     if metric.table != "pairs":
-        return frozenset(rows["checkpoint_id"]) - set(known.frame["checkpoint_id"])
+        return frozenset(rows["checkpoint_id"]) - set(frame["checkpoint_id"])
     pairs = model_pairs(rows)
-    there = {tuple(row) for row in known.frame[["checkpoint_a", "checkpoint_b"]].itertuples(index=False)}
+    there = {tuple(row) for row in frame[["checkpoint_a", "checkpoint_b"]].itertuples(index=False)}
     lacking = [
         pair for pair in zip(pairs["checkpoint_a"], pairs["checkpoint_b"], strict=True) if pair not in there
     ]

@@ -78,6 +78,7 @@ def measure(
         journal = read_journal(root)
         if journal is None:
             raise FormatError(f"{root} has no journal: it was published, and its tables are final")
+        _check_settings(root, journal, chosen)
         remove_replaced(root, journal)
         rows = _rows(_with_tables(root), where)
         failed: list[str] = []
@@ -115,6 +116,19 @@ def _choose(metrics: Sequence[str] | str, kind: Kind) -> list[Metric]:
             )
         names.append(name)
     return [known[name] for name in dict.fromkeys(names)]
+
+
+def _check_settings(root: Path, journal: Journal, metrics: Iterable[Metric]) -> None:
+    """Refuse to mix values of different settings under one protocol's id."""
+    stored = {e.protocol_id: e.protocol for e in journal.of_kind("measurement") if _is_whole(root, e)}
+    for metric in metrics:
+        known = stored.get(metric.protocol_id)
+        if known is not None and known.settings != metric.protocol().settings:
+            raise FormatError(
+                f"{metric.protocol_id} was measured with other settings by another version of the code: "
+                f"expected {metric.protocol().settings}, got {known.settings}; measure this zoo with that "
+                f"version, or delete its folder parts/{metric.protocol_id} to measure all of it anew"
+            )
 
 
 def _with_tables(root: Path) -> Zoo:

@@ -13,7 +13,7 @@ from generators import measured as measured_module
 from generators.executors import base
 from generators.executors.inline import InlineExecutor
 from generators.executors.local import LocalExecutor
-from zoo.errors import MeasurementError, QueryError, SpecificationError, UnknownNameError
+from zoo.errors import FormatError, MeasurementError, QueryError, SpecificationError, UnknownNameError
 from zoo.metrics import Measurement, all_metrics, measured, model_pairs
 from zoo.spec import Column
 
@@ -92,6 +92,29 @@ def test_a_query_says_which_checkpoints_and_the_rest_can_follow(root, with_fake)
     before = len(asked)
     measure(root, metrics=["fake"])
     assert len(asked) == before
+
+
+def test_rows_whose_arrays_are_lost_keep_their_values_and_get_new_arrays(root, with_fake):
+    asked = with_fake(scope="last")
+    before = measure(root, metrics=["fake"]).checkpoints.dropna(subset="fake")
+    shutil.rmtree(root / "spectra")
+    few = measure(root, metrics=["fake"], where="epoch == 0")
+    assert set(few.checkpoints.dropna(subset="fake")["checkpoint_id"]) > set(before["checkpoint_id"])
+    del asked[:]
+    whole = measure(root, metrics=["fake"])
+    assert set(asked) == set(before["checkpoint_id"])
+    assert len(whole.series("fake")) == whole.checkpoints["fake"].notna().sum()
+    assert zoo.verify(root) == []
+
+
+def test_values_of_other_settings_are_never_mixed_under_one_id(root, with_fake):
+    with_fake()
+    measure(root, metrics=["fake"], where="epoch == 0")
+    with_fake(settings={"norm": "another"})
+    with pytest.raises(FormatError, match=r"fake/v1 was measured with other settings by another version"):
+        measure(root, metrics=["fake"])
+    shutil.rmtree(root / "parts" / "fake" / "v1")  # the way out
+    assert measure(root, metrics=["fake"]).manifest.protocols["fake/v1"].settings == {"norm": "another"}
 
 
 def test_arrays_of_a_view_are_those_of_its_checkpoints(root, with_fake):
