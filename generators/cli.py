@@ -244,8 +244,10 @@ def measure(
     names = [name.strip() for name in metrics.split(",")]
     measured = run(zoo, metrics=names, where=where, executor=_executor(executor, address))
     console = Console()
-    console.print(
-        f"protocols: {', '.join(measured.manifest.protocols)}", soft_wrap=True, markup=False, highlight=False
-    )
-    step = "calibrate" if "mode_connectivity" in measured.pairs else "plot"
-    console.print(f"Next: phasezoo {step} {zoo}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"{zoo}: all that was asked for is measured", soft_wrap=True, markup=False, highlight=False)
+    step = f"plot {zoo}"
+    if "yang2021" in names:
+        step = f"label {zoo} --rule yang2021-v1"
+    elif "mode_connectivity" in measured.pairs and "phase" not in measured.checkpoints:
+        step = f"calibrate {zoo}"
+    console.print(f"Next: phasezoo {step}", soft_wrap=True, markup=False, highlight=False)

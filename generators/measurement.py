@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,7 +27,14 @@ from zoo import Zoo
 from zoo import open as open_zoo
 from zoo.assembly import read_manifest, write_assembly
 from zoo.datasets import Kind
-from zoo.errors import FormatError, IntegrityError, MeasurementError, SpecificationError, unknown_name
+from zoo.errors import (
+    FormatError,
+    IntegrityError,
+    MeasurementError,
+    QueryError,
+    SpecificationError,
+    unknown_name,
+)
 from zoo.metrics import Metric, Suite, all_metrics, get
 from zoo.report.progress import progress_bar
 from zoo.storage import Entry, Journal, commit, enter, read_journal, writer_lock
@@ -81,6 +89,11 @@ def measure(
         _check_settings(root, journal, chosen)
         remove_replaced(root, journal)
         rows = _rows(_with_tables(root), where)
+        if rows.empty and where is not None:
+            raise QueryError(
+                f"no checkpoint of {root} matches {where!r}: there is nothing to measure; look at "
+                "`zoo.open(...).checkpoints` and `.models` for what is there"
+            )
         failed: list[str] = []
         # predictions are read by others: first what gives them
         for wave in (True, False):
@@ -223,6 +236,8 @@ class _Keeper:
     ) -> None:
         self._root, self._journal, self._progress = root, journal, progress
         self._predictions: dict[str, list[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]] = {}
+        self._left = Counter(task.metric for task in pending)
+        self._rows = Counter[str]()
         # an empty shard has its part too, and a bar needs an end
         self._bar = progress.add_task("measuring", total=sum(max(task.size, 1) for task in pending) or 1)
 
@@ -230,6 +245,7 @@ class _Keeper:
         metric, shard = get(task.metric), self._journal.entries[task.shard]
         if found.predictions is not None:
             self._predictions.setdefault(task.name, []).append(found.predictions)
+        self._rows[task.metric] += len(found.frame)
         known = Measured.read(self._root, self._journal, shard, metric) or Measured.nothing(metric)
         known.joined(found).write(self._root, self._journal, shard, metric)
 
@@ -243,6 +259,10 @@ class _Keeper:
         if done.failed is None and Measured.read(self._root, self._journal, shard, metric) is None:
             Measured.nothing(metric).write(self._root, self._journal, shard, metric)
         self._progress.update(self._bar, advance=max(task.size, 1), description=task.metric)
+        self._left[task.metric] -= 1
+        if not self._left[task.metric]:
+            count = f"{self._rows[task.metric]:,} rows"
+            self._progress.console.print(f"{task.metric}: {count}", highlight=False)
 
     def _write_predictions(
         self, shard: Entry, parts: Sequence[tuple[NDArray[np.intp], NDArray[np.integer[Any]]]]

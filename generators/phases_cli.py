@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,8 @@ def calibrate(
     zoo: Annotated[str, typer.Argument(metavar="ZOO", help="Folder or name of a measured zoo.")],
     *,
     id: Annotated[
-        str | None, typer.Option(help="Id of the new rule, such as my-zoo-v1; by default NAME_OF_ZOO-v1.")
+        str | None,
+        typer.Option(help="Id of the new rule, such as my-zoo-v1; by default NAME_OF_ZOO-v1, or the next."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the rule; by default ID.json.")] = None,
     column: Annotated[
@@ -61,7 +63,7 @@ def calibrate(
     from zoo.storage import write_file
 
     opened = open_zoo(zoo)
-    name = id or f"{opened.manifest.name}-v1"
+    name = id or _next_id(opened.manifest.name)
     fixed = {quantity: _number(text) for quantity, text in _pairs(cut).items() if text != "otsu"}
     kept = {quantity: value for quantity, value in FIXED.items() if quantity not in _pairs(cut)}
     found = run(opened, id=name, columns={**COLUMNS, **_pairs(column)}, fixed={**kept, **fixed})
@@ -89,7 +91,8 @@ def label(
     from generators.labelling import label as run
     from zoo.phases import PHASES
 
-    cells = run(zoo, rule).cells
+    labelled = run(zoo, rule)
+    cells = labelled.cells
     table = Table("phase", "cells", "share", "mean test accuracy")
     for phase in PHASES:
         some = cells[cells["phase"] == phase]
@@ -100,7 +103,24 @@ def label(
         table.add_row("undefined", str(undefined), f"{undefined / len(cells):.0%}", "-")
     console = Console()
     console.print(table)
+    for reason, count in cells.loc[cells["phase"].isna(), "phase_reason"].value_counts().head(3).items():
+        console.print(f"undefined in {count} cells: {reason}", soft_wrap=True, markup=False, highlight=False)
+    known = labelled.checkpoints["phase"].notna().sum()
+    console.print(
+        f"{known:,} of {len(labelled):,} checkpoints have a phase; those "
+        'of other epochs need pairs: phasezoo measure ... --metrics mode_connectivity --where "epoch > 0"',
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
     console.print(f"Next: phasezoo plot {zoo} --figure phases", soft_wrap=True, markup=False, highlight=False)
+
+
+def _next_id(name: str) -> str:
+    from zoo.phases import list_rules
+
+    free = (f"{name}-v{number}" for number in itertools.count(1))
+    return next(candidate for candidate in free if candidate not in list_rules())
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:

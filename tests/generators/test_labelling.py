@@ -190,9 +190,25 @@ def test_the_command_writes_a_rule_that_the_next_command_takes(root, tmp_path, m
     assert "Next: phasezoo label" in done.output
     assert get_rule(tmp_path / "mine-v1.json").id == "mine-v1"
     assert (tmp_path / "cuts.png").stat().st_size > 1000
-    done = run("label", root, "--rule", "mine-v1.json")
+    done = run("label", root, "--rule", "mine-v1")
     assert done.exit_code == 0, done.output
     assert "IV-B" in done.output
+    assert "checkpoints have a phase" in done.output
+    assert "(cells by the rule mine-v1)" in " ".join(run("info", root).output.split())
+    done = run("calibrate", root, *columns, *cuts)
+    assert "rule tiny-v1:" in done.output
+
+
+def test_what_the_zoo_cannot_tell_is_said(root):
+    threshold = rule_of().cka.model_copy(update={"threshold": 2.0})
+    label(root, rule_of(cka=threshold))
+    parts = [line for line in (root / "journal.jsonl").read_text().splitlines() if "parts/cka/" not in line]
+    (root / "journal.jsonl").write_text("\n".join(parts) + "\n")
+    missing = rule_of(train_loss=rule_of().train_loss.model_copy(update={"threshold": 1e9}))
+    measure(root, metrics=["cka"], where="epoch == 0")
+    (root / "rule-v1.json").write_text(missing.to_json())
+    done = run("label", root, "--rule", root / "rule-v1.json")
+    assert "cells: cka is missing" in done.output
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,7 @@ def test_a_task_that_travels_carries_its_shard(root, with_fake):
             "'solution' has no meaning for this zoo, whose data are of the kind class",
         ),
         ({"where": "widht > 3"}, QueryError, "unknown column 'widht'"),
+        ({"where": "width > 3"}, QueryError, r"no checkpoint of .* matches 'width > 3': there is nothing to"),
         (
             {"executor": "slurm", "metrics": ["norms"]},
             SpecificationError,

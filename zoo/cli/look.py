@@ -66,7 +66,7 @@ def plot(
     """Draw a zoo: its phases where its loss landscape was measured, else accuracy, losses and similarity.
 
     Examples: [bold]phasezoo plot demo/digits-mlp-demo --out phases.svg[/bold],
-    [bold]phasezoo plot zoos/digits-mlp --figure phases --at label_noise=0.2[/bold]
+    [bold]phasezoo plot zoos/digits-mlp --figure phases --at label_noise=0.1[/bold]
     """
     from zoo.population import open_zoo
     from zoo.report.catalogue import default_figure, draw

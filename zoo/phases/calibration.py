@@ -112,6 +112,9 @@ def calibrate(
 
 
 def _check(name: str, given: Iterable[Mapping[str, object]]) -> None:
+    for quantity in (quantity for mapping in given for quantity in mapping):
+        if quantity not in QUANTITIES:
+            raise unknown_name("quantity", quantity, QUANTITIES)
     if name in list_rules():
         raise SpecificationError(
             f"the rule {name!r} exists, and what an id means never changes; give a new one, as 'my-zoo-v1'"
@@ -121,9 +124,6 @@ def _check(name: str, given: Iterable[Mapping[str, object]]) -> None:
             f"expected the id of a rule, small letters and digits that end with a version, got {name!r}; "
             "write it as 'my-zoo-v1'"
         )
-    for quantity in (quantity for mapping in given for quantity in mapping):
-        if quantity not in QUANTITIES:
-            raise unknown_name("quantity", quantity, QUANTITIES)
 
 
 def _read(

@@ -145,7 +145,7 @@ def get_rule(name: str | Path) -> PhaseRule:
     """Find a rule.
 
     Args:
-        name: Id of a rule of the package, or path of a file that ends with `.json`.
+        name: Id of a rule of the package or of a file `<id>.json` here, or path of such a file.
 
     Returns:
         The rule.
@@ -159,6 +159,8 @@ def get_rule(name: str | Path) -> PhaseRule:
         {'fit_loss': 0.05, 'yang2021_mode_connectivity': -1.0, 'yang2021_cka': 0.65}
     """
     path = Path(name)
+    if isinstance(name, str) and name not in list_rules() and Path(f"{name}.json").is_file():
+        path = Path(f"{name}.json")  # what `phasezoo calibrate --id NAME` has written here
     if isinstance(name, Path) or path.suffix == ".json":
         if not path.is_file():
             raise UnknownNameError(

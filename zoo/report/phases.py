@@ -163,7 +163,8 @@ def draw_phases(
         zoo: The zoo.
         load: Axis on x; by default the zoo's first load axis.
         temperature: Axis on y; by default its first temperature axis.
-        at: Value of other axes, as text; each that is not given stays at its first value.
+        at: Value of other axes, as text; each that is not given stays at its first value, the
+            share of the data at its largest.
 
     Returns:
         The figure.

@@ -203,7 +203,8 @@ def choose_plane(
         axes: The zoo's axes.
         load: Axis to the right; by default the first load axis.
         temperature: Axis upwards; by default the first temperature axis.
-        at: Value of other axes, as text; each that is not given stays at its first value.
+        at: Value of other axes, as text; each that is not given stays at its first value, the
+            share of the data at its largest.
 
     Returns:
         The plane.
@@ -215,8 +216,10 @@ def choose_plane(
     x, y = choose_axis(axes, "load", load), choose_axis(axes, "temperature", temperature)
     others = [axis.name for axis in axes if axis.name not in {x, y}]
     left, held = select(cells, others, at or {})
+    fields = {axis.name: axis.field for axis in axes}
     for name in (name for name in others if name not in held):
-        first = left[name].min() if left[name].notna().any() else None
+        plain = left[name].max() if fields[name] == "dataset.fraction" else left[name].min()
+        first = plain if left[name].notna().any() else None
         left, held[name] = left[left[name].isna() if first is None else left[name] == first], first
     turned = any(axis.name == y and axis.colder_when_higher for axis in axes)
     return Plane(x, y, left, {name: held[name] for name in others}, turned)

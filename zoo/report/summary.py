@@ -6,6 +6,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from zoo.labelling import stored_rule
+from zoo.phases import PHASES
 from zoo.population import Zoo
 
 _SHOWN = ("train_loss", "test_accuracy", "test_error", "generalization_gap", "cka", "disagreement")
@@ -38,7 +40,14 @@ def summary(zoo: Zoo) -> Group:
         body.add_row("layout", f"{name}: {layout.size:,} parameters in {len(layout.entries)} tensors")
     body.add_row("splits", ", ".join(manifest.splits) or "none yet")
     body.add_row("protocols", ", ".join(manifest.protocols) or "none yet")
+    if rule := stored_rule(manifest.protocols):
+        body.add_row("phases", f"{_phases(zoo)} (cells by the rule {rule.id})")
     return Group(head, Text(), body, Text(), _ranges(zoo))
+
+
+def _phases(zoo: Zoo) -> str:
+    counts = zoo.cells["phase"].fillna("undefined").value_counts()
+    return ", ".join(f"{name} {counts[name]}" for name in (*PHASES, "undefined") if name in counts)
 
 
 def _epochs(zoo: Zoo) -> str:
