@@ -7,9 +7,9 @@ from pathlib import Path
 from zoo import Zoo
 from zoo import open as open_zoo
 from zoo.assembly import read_manifest, write_assembly
-from zoo.errors import FormatError, QueryError
+from zoo.errors import FormatError, QueryError, SpecificationError
 from zoo.labelling import RULE_FILE
-from zoo.phases import PhaseRule, get_rule
+from zoo.phases import PhaseRule, get_rule, list_rules
 from zoo.phases import label as label_rows
 from zoo.storage import Entry, commit, read_journal, write_file, writer_lock
 
@@ -29,13 +29,19 @@ def label(out: str | Path, rule: str | Path | PhaseRule) -> Zoo:
     Raises:
         UnknownNameError: There is no such rule.
         QueryError: A column that the rule reads was not measured.
-        SpecificationError: A column was measured by a protocol that the rule was not made for.
+        SpecificationError: A column was measured by a protocol that the rule was not made for, or the rule
+            goes by the id of another.
         IntegrityError: The folder holds no zoo.
         FormatError: The zoo was published: its tables are final; or the file is no rule.
         StorageError: The disk is full, or another process writes to the folder.
     """
     root = Path(out)
     chosen = rule if isinstance(rule, PhaseRule) else get_rule(rule)
+    if chosen.id in list_rules() and chosen != get_rule(chosen.id):
+        raise SpecificationError(
+            f"the rule {chosen.id} of the package has other thresholds, and what an id means never changes; "
+            "give yours another id, such as my-zoo-v1"
+        )
     read_manifest(root)
     with writer_lock(root):
         if read_journal(root) is None:

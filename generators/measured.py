@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from generators.measuring import Found
+from zoo.errors import FormatError, IntegrityError, UnsafeFileError
 from zoo.metrics import KEY_COLUMNS, Metric, all_metrics, model_pairs
 from zoo.spec import FileRecord
 from zoo.storage import (
@@ -72,7 +73,10 @@ class Measured:
         part, arrays = _stored(journal, shard, metric)
         if part is None or not _is_whole(root, part, shard):
             return None
-        frame = read_parquet(root / part.path, metric.stored_columns, rows=part.record.rows)
+        try:
+            frame = read_parquet(root / part.path, metric.stored_columns, rows=part.record.rows)
+        except (IntegrityError, FormatError):
+            return None  # damaged: measured anew
         kept = arrays is not None and _is_whole(root, arrays, shard)
         series = read_series(root / arrays.path, arrays.record) if arrays is not None and kept else {}
         return cls(frame, series, part.seconds)
@@ -137,9 +141,17 @@ def remove_replaced(root: Path, journal: Journal) -> None:
     Args:
         root: The zoo.
         journal: Its journal.
+
+    Raises:
+        UnsafeFileError: A folder of measurements is a link to another place.
     """
     folders = {"parts", *(metric.series for metric in all_metrics().values() if metric.series)}
     for folder in sorted(folders):
+        if (root / folder).is_symlink():
+            raise UnsafeFileError(
+                f"{root / folder} is a link, expected a folder of this zoo; remove the link, and do not use "
+                "this zoo unless you trust its source"
+            )
         for path in (root / folder).rglob("*"):  # which does not follow links
             if path.is_file() and path.relative_to(root).as_posix() not in journal.entries:
                 path.unlink()

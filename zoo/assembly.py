@@ -24,7 +24,7 @@ from zoo.spec import (
     TableName,
 )
 from zoo.splits import iid_split, subset_split
-from zoo.storage import Entry, Journal, parquet_bytes, read_journal, read_parquet, write_file
+from zoo.storage import Entry, Journal, parquet_bytes, read_journal, read_parquet, sha256_of, write_file
 from zoo.storage.weights import read_weights
 
 MANIFEST = "manifest.json"
@@ -209,7 +209,10 @@ def _read_measurements(root: Path, journal: Journal) -> tuple[dict[str, Protocol
         if entry.protocol is None or entry.protocol_id != newest[entry.protocol.metric]:
             continue
         protocols[entry.protocol_id] = entry.protocol
-        frame = read_parquet(root / entry.path, entry.protocol.columns, rows=entry.record.rows)
+        try:
+            frame = read_parquet(root / entry.path, entry.protocol.columns, rows=entry.record.rows)
+        except (IntegrityError, FormatError):
+            continue  # lost or damaged: missing until it is measured anew; `verify` names it
         frames.setdefault(entry.protocol_id, []).append(frame)
     ordered = dict(sorted(protocols.items()))
     return ordered, {p: pd.concat(frames[p], ignore_index=True) for p in ordered}
@@ -253,9 +256,10 @@ def _label(
     root: Path, journal: Journal, tables: dict[TableName, pd.DataFrame], protocols: dict[str, Protocol]
 ) -> None:
     """Label the checkpoints by the zoo's rule, if it has one: labels follow from what is measured."""
-    if RULE_FILE not in journal.entries:
-        return
-    rule = get_rule(root / RULE_FILE)
+    entry, path = journal.entries.get(RULE_FILE), root / RULE_FILE
+    if entry is None or not path.is_file() or sha256_of(path) != entry.record.sha256:
+        return  # a rule that was lost or changed labels nothing; `verify` names it
+    rule = get_rule(path)
     labels = label_checkpoints(tables["checkpoints"], tables["pairs"], rule, protocols)
     name, protocol = rule_protocol(rule)
     protocols[name] = protocol

@@ -54,6 +54,7 @@ def verify(path: str | Path) -> list[Fault]:
     return [
         *damaged,
         *_state_faults(root, manifest),
+        *_part_faults(root),
         *_stray_files(root, manifest),
         *_table_faults(root, manifest, broken),
         *_shard_faults(root, manifest, broken),
@@ -87,6 +88,21 @@ def _state_faults(root: Path, manifest: Manifest) -> Iterator[Fault]:
     elif not manifest.complete:
         got, planned = manifest.counts.models, manifest.counts.planned
         yield Fault(MANIFEST, f"holds {got} of {planned} models: run the same generate command again")
+
+
+def _part_faults(root: Path) -> Iterator[Fault]:
+    """Check the maker's own files of measurements, which no manifest lists."""
+    try:
+        journal = read_journal(root)
+    except FormatError:
+        return  # already a fault of the journal
+    if journal is None:
+        return
+    current = {shard.record.sha256 for shard in journal.of_kind("weights")}
+    for entry in (entry for entry in journal.of_kind("measurement") if entry.of in current):
+        path = root / entry.path
+        if not path.is_file() or sha256_of(path) != entry.record.sha256:
+            yield Fault(entry.path, "is lost or damaged: `phasezoo measure` makes it anew")
 
 
 def _stray_files(root: Path, manifest: Manifest) -> Iterator[Fault]:

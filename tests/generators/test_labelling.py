@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import zoo
-from generators import generate, label, measure
+from generators import generate, label, labelling, measure
 from generators.calibration import calibrate
 from zoo.cli.main import build
 from zoo.errors import FormatError, QueryError, SpecificationError, UnknownNameError
@@ -125,15 +125,28 @@ def test_a_rule_of_other_protocols_is_refused(root):
     assert "phase" not in zoo.open(root).checkpoints
 
 
-def test_values_of_another_protocol_since_then_leave_labels_missing(root):
-    label(root, rule_of())
+def test_values_of_another_protocol_since_then_leave_labels_missing(root, monkeypatch):
     # as if the metric had got a new protocol since the rule was chosen
-    text = rule_of(cka=rule_of().cka.model_copy(update={"protocols": ("cka/other-v1",)})).to_json()
-    (root / "phases.json").write_text(text)
-    z = measure(root, metrics=["norms"])
+    monkeypatch.setattr(labelling, "_check", lambda *_: None)
+    z = label(root, rule_of(cka=rule_of().cka.model_copy(update={"protocols": ("cka/other-v1",)})))
     assert z.checkpoints["phase"].isna().all()
-    assert z.checkpoints["phase_reason"].str.contains("was made for 'cka' under protocol cka/other-v1").all()
+    assert z.checkpoints["phase_reason"].str.contains("made for 'cka' under protocol cka/other-v1").all()
     assert z.cells["phase"].isna().all()
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\xfe{")])
+def test_a_rule_that_was_lost_or_changed_labels_nothing_until_there_is_another(root, spoil):
+    label(root, rule_of())
+    spoil(root / "phases.json")
+    assert "phases.json" in {fault.file for fault in zoo.verify(root)}
+    assert "phase" not in measure(root, metrics=["norms"]).checkpoints
+    assert label(root, rule_of()).checkpoints["phase"].notna().all()
+    assert zoo.verify(root) == []
+
+
+def test_a_rule_under_the_id_of_another_is_refused(root):
+    with pytest.raises(SpecificationError, match="the rule yang2021-v1 of the package has other thresholds"):
+        label(root, rule_of(id="yang2021-v1"))
 
 
 def test_a_column_that_is_not_measured_is_named(root):

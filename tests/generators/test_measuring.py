@@ -13,7 +13,14 @@ from generators import measured as measured_module
 from generators.executors import base
 from generators.executors.inline import InlineExecutor
 from generators.executors.local import LocalExecutor
-from zoo.errors import FormatError, MeasurementError, QueryError, SpecificationError, UnknownNameError
+from zoo.errors import (
+    FormatError,
+    MeasurementError,
+    QueryError,
+    SpecificationError,
+    UnknownNameError,
+    UnsafeFileError,
+)
 from zoo.metrics import Measurement, all_metrics, measured, model_pairs
 from zoo.spec import Column
 
@@ -280,3 +287,25 @@ def test_what_cannot_be_measured_is_refused(root, settings, error, message):
     unchecked = measure.__wrapped__  # without the checks of types that only the tests switch on
     with pytest.raises(error, match=message):
         unchecked(root, **settings)
+
+
+def test_a_link_to_another_place_is_refused(root, tmp_path, with_fake):
+    with_fake()
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "precious").write_text("keep me")
+    (root / "spectra").symlink_to(tmp_path / "victim")
+    with pytest.raises(
+        UnsafeFileError, match=r"spectra is a link, expected a folder of this zoo; remove the"
+    ):
+        measure(root, metrics=["fake"])
+    assert (tmp_path / "victim" / "precious").read_text() == "keep me"
+
+
+def test_a_damaged_part_is_named_and_measured_anew(root):
+    before = measure(root, metrics=["norms", "l2_distance"])
+    part = next((root / "parts" / "norms").rglob("*.parquet"))
+    part.write_bytes(bytes(len(part.read_bytes())))
+    assert part.relative_to(root).as_posix() in {fault.file for fault in zoo.verify(root)}
+    after = measure(root, metrics=["norms"])
+    pd.testing.assert_frame_equal(after.checkpoints, before.checkpoints)
+    assert zoo.verify(root) == []

@@ -66,13 +66,14 @@ def test_a_file_of_anyone_is_read(tmp_path):
         {"offsets": np.array([0, 3, 2])},
         {"offsets": np.array([1, 2, 3])},
         {"offsets": np.array([0, 3])},
-        {"offsets": np.array([0.0, 2, 3])},
-        {"offsets": np.zeros((3, 1), int)},
         {"key_checkpoint_id": None},
+        {"nodes": None},
     ],
 )
 def test_lying_offsets_are_refused(tmp_path, changed):
-    with pytest.raises(FormatError, match="expected ascending offsets from 0, one more than keys"):
+    with pytest.raises(
+        FormatError, match="expected arrays, and ascending offsets from 0, one more than keys"
+    ):
         read_series(write_raw(tmp_path / "s.h5", **changed))
 
 
@@ -87,3 +88,15 @@ def test_a_truncated_file_is_refused(tmp_path):
     (tmp_path / "s.h5").write_bytes((tmp_path / "s.h5").read_bytes()[:-10])
     with pytest.raises(IntegrityError, match="is truncated or was replaced"):
         read_series(tmp_path / "s.h5", record)
+
+
+@pytest.mark.parametrize("offsets", [np.array([0.0, 2, 3]), np.zeros((3, 1), int), np.array(3)])
+def test_offsets_that_are_no_row_of_whole_numbers_are_refused(tmp_path, offsets):
+    with pytest.raises(FormatError, match="expected whole numbers in a row as offsets"):
+        read_series(write_raw(tmp_path / "s.h5", offsets=offsets))
+
+
+@pytest.mark.parametrize("keys", [np.array([1, 2]), np.array([[b"a"], [b"b"]]), np.array(b"a")])
+def test_keys_that_are_no_text_are_refused(tmp_path, keys):
+    with pytest.raises(FormatError, match="expected bytes in 'key_checkpoint_id'"):
+        read_series(write_raw(tmp_path / "s.h5", key_checkpoint_id=keys))

@@ -78,6 +78,8 @@ class PhaseRule(BaseModel):
                 "distances to it are taken on a logarithmic scale"
             )
         columns = [criterion.column for criterion in self.criteria.values()]
+        if any(column.startswith("phase") for column in columns):
+            raise ValueError(f"a rule reads measurements, not labels; got the columns {', '.join(columns)}")
         if len(set(columns)) < len(columns):
             raise ValueError(f"expected three different columns, got {', '.join(columns)}")
         return self
@@ -167,7 +169,8 @@ def get_rule(name: str | Path) -> PhaseRule:
                 f"there is no rule file {path}; expected JSON that PhaseRule.to_json() wrote, or a rule of "
                 f"the package: {', '.join(list_rules())}"
             )
-        return PhaseRule.from_json(path.read_text(encoding="utf-8"), source=str(path))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return PhaseRule.from_json(text, source=str(path))
     known = dict(_bundled())
     if name not in known:
         raise unknown_name("rule", name, known, way_out="(the path of a file ends with .json)")

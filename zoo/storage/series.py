@@ -70,6 +70,11 @@ def read_series(path: Path, record: FileRecord | None = None) -> dict[tuple[str,
     """
     shard = open_shard(path, record)
     offsets = shard.array(_OFFSETS)
+    if offsets.ndim != 1 or offsets.dtype.kind not in "iu":
+        raise FormatError(
+            f"{path}: expected whole numbers in a row as offsets, got {offsets.dtype} of shape "
+            f"{offsets.shape}; fetch the zoo again"
+        )
     keys = [_text(shard, name) for name in shard.datasets if name.startswith(_KEY)]
     names = [name for name in shard.datasets if name != _OFFSETS and not name.startswith(_KEY)]
     columns = {name: shard.array(name) for name in names}
@@ -83,6 +88,11 @@ def read_series(path: Path, record: FileRecord | None = None) -> dict[tuple[str,
 
 def _text(shard: Shard, name: str) -> list[str]:
     values = shard.array(name)
+    if values.ndim != 1 or values.dtype.kind != "S":
+        raise FormatError(
+            f"{shard.path}: expected bytes in {name!r}, got {values.dtype} of shape {values.shape}; "
+            "fetch the zoo again"
+        )
     return [value.decode("utf-8", errors="replace") for value in values.tolist()]
 
 
@@ -93,11 +103,10 @@ def _check(
     columns: Mapping[str, NDArray[np.generic]],
 ) -> None:
     rows = len(offsets) - 1
-    steps = np.diff(offsets.astype(np.int64)) if offsets.ndim == 1 and offsets.dtype.kind in "iu" else None
-    whole = rows >= 0 and steps is not None and not (steps < 0).any() and int(offsets[0]) == 0
-    if not whole or any(len(key) != rows for key in keys) or not keys:
+    whole = rows >= 0 and not (np.diff(offsets.astype(np.int64)) < 0).any() and int(offsets[0]) == 0
+    if not whole or any(len(key) != rows for key in keys) or not keys or not columns:
         raise FormatError(
-            f"{path}: expected ascending offsets from 0, one more than keys; fetch the zoo again"
+            f"{path}: expected arrays, and ascending offsets from 0, one more than keys; fetch the zoo again"
         )
     for name, values in columns.items():
         if values.dtype != np.dtype("<f8") or values.shape != (int(offsets[-1]),):

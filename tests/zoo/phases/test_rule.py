@@ -77,3 +77,10 @@ def test_a_file_that_is_no_rule_is_refused(change, message):
 def test_text_that_is_no_json_is_refused():
     with pytest.raises(FormatError, match=r"x\.json is not valid JSON"):
         PhaseRule.from_json("{", source="x.json")
+
+
+def test_a_rule_of_labels_is_refused():
+    raw = YANG.model_dump(mode="json")
+    raw["cka"]["column"] = "phase_I"
+    with pytest.raises(FormatError, match="a rule reads measurements, not labels; got the columns"):
+        PhaseRule.from_json(json.dumps(raw), source="a rule")

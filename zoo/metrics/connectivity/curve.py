@@ -14,6 +14,9 @@ from zoo.errors import SpecificationError
 
 Ties = Literal["cancel", "first"]
 
+_ROUNDING = 1e-9
+"""Share of the values below which two deviations are equal: error counts tie often."""
+
 
 def barrier(values: Float[Tensor, "pairs points"]) -> Float[Tensor, " pairs"]:
     """Give the height of the barrier: `max_t [v(t) - ((1 - t) v(0) + t v(1))]` (Frankle et al. 2020).
@@ -59,13 +62,18 @@ def mode_connectivity(
         tensor([-3.,  2.,  0.])
     """
     deviation = values - (values[:, :1] + values[:, -1:]) / 2
+    size = values.abs().amax(dim=1, keepdim=True)
+    alike = torch.where(size.isfinite(), _ROUNDING * size, 0.0)  # what rounding tells apart is equal
     if ties == "first":
-        found = deviation.gather(1, deviation.abs().argmax(dim=1, keepdim=True))
-        return 0 - found[:, 0]
+        largest = deviation.abs() >= deviation.abs().amax(dim=1, keepdim=True) - alike
+        found = deviation.gather(1, largest.to(torch.uint8).argmax(dim=1, keepdim=True))
+        return torch.where(deviation.isnan().any(dim=1), torch.nan, 0 - found[:, 0])
     half = (values[:, :1] - values[:, -1:]).abs() / 2
     inner = deviation[:, 1:-1]
     up, down = torch.cat([half, inner], dim=1).amax(dim=1), torch.cat([half, -inner], dim=1).amax(dim=1)
-    return torch.where(up > down, -up, torch.where(down > up, down, up - down))
+    above, below = up - down > alike[:, 0], down - up > alike[:, 0]
+    neither = torch.where(up.isnan() | down.isnan(), torch.nan, torch.zeros_like(up))
+    return torch.where(above, -up, torch.where(below, down, neither))
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,23 @@ def as_pairs(a: nn.Module | NetworkStack, b: nn.Module | NetworkStack) -> tuple[
         Both as stacks of equal length.
 
     Raises:
-        SpecificationError: They differ in layout or number, or there is none.
+        SpecificationError: They differ in layout, layers, type or number, or there is none.
     """
     first, second = (one if isinstance(one, NetworkStack) else NetworkStack.of(one) for one in (a, b))
     if first.layout.entries != second.layout.entries:
         raise SpecificationError(
             f"a path joins networks of one layout: expected {second.layout.id} as the other end has, got "
             f"{first.layout.id}; compare networks of the same architecture"
+        )
+    if repr(first.module) != repr(second.module):
+        raise SpecificationError(
+            f"a path joins networks of one architecture: expected {type(second.module).__name__} with the "
+            "same layers as the other end has, got others under the same shapes, such as another activation"
+        )
+    if first.weights.dtype != second.weights.dtype:
+        raise SpecificationError(
+            f"a path joins networks of one type of numbers: expected {second.weights.dtype}, got "
+            f"{first.weights.dtype}; convert one of them"
         )
     if len(first) != len(second) or not len(first):
         raise SpecificationError(
@@ -56,12 +66,17 @@ def check_items(x: Num[Tensor, "items ..."], y: Num[Tensor, "labels ..."]) -> It
         Both as items.
 
     Raises:
-        SpecificationError: Their numbers differ, or there is none.
+        SpecificationError: Their numbers differ, there is none, or a label is no class.
     """
     if len(x) != len(y) or not len(x):
         raise SpecificationError(
             f"a curve is taken over items with a label each: expected equal numbers, at least 1, got "
             f"{len(x)} inputs and {len(y)} labels; give both of the same items"
+        )
+    if y.is_floating_point() or y.is_complex() or int(y.min()) < 0:
+        raise SpecificationError(
+            f"a label is the number of a class, from 0: expected whole numbers, got {y.dtype} from "
+            f"{y.min().item():g}; leave items without a class out"
         )
     return Items(x, y)
 

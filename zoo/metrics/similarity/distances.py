@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.alignment import align
 from zoo.architectures import DataShape, Symmetry, symmetry
+from zoo.errors import SpecificationError
 from zoo.metrics.base import Measurement, Metric, Subject
 from zoo.metrics.evaluation import MAX_BYTES
 from zoo.metrics.networks import networks
@@ -18,7 +19,7 @@ from zoo.spec import ArchitectureSpecification, Column, Layout
 from zoo.training import NetworkStack
 
 
-def l2_distance(a: Float[np.ndarray, " params"], b: Float[np.ndarray, " params"]) -> float:
+def l2_distance(a: Float[np.ndarray, "params_a"], b: Float[np.ndarray, "params_b"]) -> float:
     """Measure how far two weight vectors are apart: `sqrt(sum_i (a_i - b_i)^2)`, in float64.
 
     Args:
@@ -28,10 +29,18 @@ def l2_distance(a: Float[np.ndarray, " params"], b: Float[np.ndarray, " params"]
     Returns:
         At least 0; relabelled hidden units count as far apart.
 
+    Raises:
+        SpecificationError: Their shapes differ.
+
     Example:
         >>> l2_distance(np.array([0.0, 3.0]), np.array([4.0, 0.0]))
         5.0
     """
+    if a.shape != b.shape:
+        raise SpecificationError(
+            f"a distance is between vectors of one layout: expected equal shapes, got {a.shape} and "
+            f"{b.shape}; compare networks of the same architecture"
+        )
     return float(np.linalg.norm(a.astype(np.float64) - b.astype(np.float64)))
 
 

@@ -75,3 +75,19 @@ def test_a_path_has_two_ends():
     net = torch.nn.Linear(2, 2)
     with pytest.raises(SpecificationError, match="expected at least 2 points, got 1"):
         linear_barrier(net, net, torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), points=1)
+
+
+@pytest.mark.parametrize("ties", ["cancel", "first"])
+def test_what_only_rounding_tells_apart_is_equal(ties):
+    items = 1000
+    wrong = torch.tensor([[994.0, 994.0, 291.0], [120.0, 60.0, 60.0], [291.0, 994.0, 994.0]]).double()
+    exact = mode_connectivity(wrong, ties=ties)
+    rounded = mode_connectivity(100 * (1 - (items - wrong) / items), ties=ties)
+    torch.testing.assert_close(rounded, 100 * exact / items)
+    if ties == "cancel":
+        assert (rounded == 0).all()
+
+
+def test_a_value_that_is_no_number_leaves_none():
+    values = torch.tensor([[0.0, torch.nan, 1.0]]).double()
+    assert all(mode_connectivity(values, ties=ties).isnan().all() for ties in ("cancel", "first"))

@@ -159,3 +159,30 @@ def test_every_item_has_a_label(inputs, labels, toys):
     (net,), (x, y) = toys.networks("perceptron", [0]), toys.items()
     with pytest.raises(SpecificationError, match=f"got {inputs} inputs and {labels} labels; give both"):
         linear_barrier(net, net, x[:inputs], y[:labels])
+
+
+def test_networks_of_another_activation_are_refused():
+    relu = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    tanh = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2))
+    with pytest.raises(
+        SpecificationError, match="networks of one architecture: expected Sequential with the same"
+    ):
+        linear_barrier(relu, tanh, torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+
+
+def test_networks_of_another_type_are_refused():
+    one = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        SpecificationError, match=r"one type of numbers: expected torch\.float64, got torch\.float32"
+    ):
+        linear_barrier(
+            one, torch.nn.Linear(2, 2).double(), torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
+        )
+
+
+def test_labels_below_zero_are_refused():
+    one = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        SpecificationError, match="a label is the number of a class, from 0: expected whole numbers"
+    ):
+        linear_barrier(one, one, torch.zeros(4, 2), torch.full((4,), -100))

@@ -119,3 +119,8 @@ def test_each_pair_is_aligned_by_itself(subject, monkeypatch):
     monkeypatch.setattr("zoo.metrics.similarity.distances.MAX_BYTES", 1)
     again = ALIGNED_L2_DISTANCE.compute(subject).frame
     np.testing.assert_allclose(again["aligned_l2_distance"], frame["aligned_l2_distance"], rtol=1e-12)
+
+
+def test_vectors_of_other_shapes_are_no_distance_apart():
+    with pytest.raises(SpecificationError, match=r"expected equal shapes, got \(3,\) and \(1,\)"):
+        l2_distance(np.zeros(3), np.zeros(1))
