@@ -19,7 +19,7 @@ from zoo.spec import ArchitectureSpecification, Column, Layout
 from zoo.training import NetworkStack
 
 
-def l2_distance(a: Float[np.ndarray, "params_a"], b: Float[np.ndarray, "params_b"]) -> float:
+def l2_distance(a: Float[np.ndarray, params_a], b: Float[np.ndarray, params_b]) -> float:
     """Measure how far two weight vectors are apart: `sqrt(sum_i (a_i - b_i)^2)`, in float64.
 
     Args:
