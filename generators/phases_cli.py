@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -59,9 +60,11 @@ def calibrate(
     from generators.calibration import calibrate as run
     from zoo.population import open_zoo
     from zoo.report.calibration import calibration_figure
-    from zoo.report.phase_diagram import save
+    from zoo.report.phase_diagram import check_name, save
     from zoo.storage import write_file
 
+    if figure is not None:
+        check_name(figure)
     opened = open_zoo(zoo)
     name = id or _next_id(opened.manifest.name)
     fixed = {quantity: _number(text) for quantity, text in _pairs(cut).items() if text != "otsu"}
@@ -135,6 +138,9 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise SpecificationError(f"a cut is a number or otsu, got {text!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise SpecificationError(f"a cut is a number or otsu, got {text!r}")
+    return value

@@ -229,6 +229,8 @@ def test_what_the_zoo_cannot_tell_is_said(root):
     [
         (["--column", "cka"], "expected QUANTITY=VALUE, such as cka=cka_mixup, got 'cka'"),
         (["--cut", "cka=high"], "a cut is a number or otsu, got 'high'"),
+        (["--cut", "cka=nan"], "a cut is a number or otsu, got 'nan'"),
+        (["--figure", "cuts.gif"], "expected a name that ends with .png or .svg"),
     ],
 )
 def test_options_that_say_nothing_are_refused(root, option, message):

@@ -70,9 +70,11 @@ def plot(
     """
     from zoo.population import open_zoo
     from zoo.report.catalogue import default_figure, draw
-    from zoo.report.phase_diagram import save
+    from zoo.report.phase_diagram import check_name, save
     from zoo.report.plane import parse_fixed
 
+    if out is not None:
+        check_name(out)
     opened = open_zoo(zoo)
     name = figure or default_figure(opened)
     chosen = {"load": load, "temperature": temperature, "at": parse_fixed(at or ()), "cell": cell}

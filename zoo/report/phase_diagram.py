@@ -102,9 +102,21 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         QueryError: The ending is another.
     """
+    check_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that says no kind of picture, before anything is drawn.
+
+    Args:
+        path: The file.
+
+    Raises:
+        QueryError: It ends with neither `.png` nor `.svg`.
+    """
     if path.suffix not in {".png", ".svg"}:
         raise QueryError(
             f"cannot save a figure as {path.name!r}; expected a name that ends with .png or .svg"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
