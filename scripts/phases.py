@@ -182,7 +182,7 @@ def calibration_section(opened: zoo.Zoo) -> str:
     cuts = ["| quantity | column | cut | how | spread across seeds |", "|---|---|---:|---|---:|"]
     for quantity, report in found.quantities.items():
         how = "given" if report.method == "fixed" else f"Otsu, {report.explained:.0%} of the variance"
-        cuts.append(f"| {quantity} | `{report.column}` | {report.cut:.3g} | {how} | {report.spread:.2g} |")
+        cuts.append(f"| {quantity} | `{report.column}` | {report.cut:.4g} | {how} | {report.spread:.2g} |")
     moved = [f"| threshold moved | {' | '.join(PHASES)} |", "|---|" + "---:|" * len(PHASES)]
     for row in found.sensitivity.to_dict("records"):
         what = "none" if row["moved"] == "none" else f"{row['moved']} to {row['threshold']:.3g}"
