@@ -142,5 +142,5 @@ def test_a_disagreement_of_the_hessian_stops_the_benchmark(monkeypatch):
 
 def test_the_plain_curve_takes_the_same_steps(monkeypatch):
     monkeypatch.setattr(landscape, "CURVE_STEPS", 4)
-    line = landscape.bezier_line(landscape.mlp(4, count=24), pairs=1)
+    line = landscape.bezier_line(landscape.mlp(4, count=24), 1.0, pairs=1)
     assert "us a step and pair" in line.how

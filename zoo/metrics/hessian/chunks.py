@@ -28,7 +28,8 @@ def by_chunks(
     """
     count = len(landscape.stack)
     found = tuple(torch.full((count, *shape), torch.nan, dtype=torch.float64) for shape in trailing)
-    rows = landscape.stack.weights.isfinite().all(dim=1).nonzero()[:, 0].tolist()
+    # one after another: a mask of all weights would take as much memory as they do
+    rows = [place for place, row in enumerate(landscape.stack.weights) if row.isfinite().all()]
     together = landscape.rows()
     for start in range(0, len(rows), together):
         some = rows[start : start + together]
