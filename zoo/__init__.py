@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # measure
+    # measure, and tell phases
     from zoo import metrics as metrics
+    from zoo import phases as phases
 
     # check
     from zoo.checking import Fault as Fault
@@ -33,6 +34,7 @@ _HOMES = {
     "ZooError": "zoo.errors:ZooError",
     "metrics": "zoo.metrics:",
     "open": "zoo.population:open_zoo",
+    "phases": "zoo.phases:",
     "verify": "zoo.checking:verify",
 }
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "ZooError",
     "metrics",
     "open",
+    "phases",
     "verify",
 ]
 

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 import zoo
-from generators import generate
+from generators import generate, measure
 from generators.engine.state import FOLDER, load_state, save_state
 from generators.executors import ray as ray_executor
 from generators.executors.inline import InlineExecutor
@@ -169,6 +169,17 @@ def test_trains_the_same_zoo_as_the_other_executors(nodes, tiny_recipe, tmp_path
     assert set(ours.models["status"]) == {"finished"}
     assert_equal_zoos(ours, train(tiny_recipe(), tmp_path / "local", LocalExecutor(2)))
     assert_equal_zoos(ours, train(tiny_recipe(), tmp_path / "inline", InlineExecutor()))
+
+
+def test_measures_the_same_as_this_process(nodes, tiny_recipe, tmp_path):
+    here = train(tiny_recipe(), tmp_path / "here", InlineExecutor())
+    there = train(tiny_recipe(), tmp_path / "there", InlineExecutor())
+    names = ["norms", "cka", "l2_distance", "hessian", "hessian_density"]
+    ours = measure(there.root, metrics=names, executor="ray")
+    theirs = measure(here.root, metrics=names, executor=InlineExecutor())
+    assert_equal_zoos(ours, theirs)
+    assert ours.series("hessian_density").keys() == theirs.series("hessian_density").keys()
+    assert zoo.verify(ours.root) == []
 
 
 def test_a_ray_that_was_running_is_left_running(nodes, tiny_recipe, tmp_path):
