@@ -139,7 +139,9 @@ def test_generate_and_measure(recipe_file: Path, tmp_path: Path, capsys: pytest.
     assert cli.run(["generate", str(recipe_file), "--out", out]) == 0
     assert "8 models (8 finished, 0 diverged, 0 failed)" in capsys.readouterr().out
     assert cli.run(["measure", out, "--metrics", "spectrum, norms"]) == 0
-    assert "spectrum/full-v1" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "all that was asked for is measured" in said.out
+    assert "spectrum: 72 rows" in said.err
     assert cli.run(["measure", out, "--metrics", "spectrun"]) == 2
     assert "did you mean 'spectrum'?" in capsys.readouterr().err
 
