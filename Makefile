@@ -33,8 +33,9 @@ zoos: setup ## train and measure the zoos that data within reach allow, and redr
 	done
 	$(PYTHON) scripts/zoos.py zoos
 
-test: setup ## run the tests and doctests that take seconds
-	$(PYTHON) -m pytest
+# The tests of one file stay in one process, which keeps what they share.
+test: setup ## run the tests and doctests that take seconds, on all cores
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 # pytest exits with 5 where it finds no test, which make reports as the failure that it is.
 test-slow: setup ## run the tests that take longer

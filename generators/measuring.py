@@ -167,6 +167,8 @@ def subjects(
     specs = {m["model_id"]: ModelSpecification.model_validate_json(m["specification"]) for m in shard.models}
     rows = shard.checkpoints.merge(models[["model_id", "cell_id", "seed", "status"]], on="model_id")
     rows["last_epoch"] = rows.groupby("model_id")["epoch"].transform("max")
+    for field in ("learning_rate", "weight_decay"):
+        rows[field] = rows["model_id"].map({m: getattr(s.training, field) for m, s in specs.items()})
     kinds = {m: (s.architecture.model_dump_json(), s.dataset.model_dump_json()) for m, s in specs.items()}
     for _, group in rows.groupby(rows["model_id"].map(kinds), sort=False):
         places = group.index.to_numpy()

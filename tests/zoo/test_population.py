@@ -56,6 +56,19 @@ def test_a_zoo_says_what_it_holds(tiny, narrow):
     assert isinstance(narrow, zoo.Zoo)
 
 
+def test_a_zoo_whose_models_all_failed_opens(tiny_zoo, tmp_path):
+    root = tmp_path / "failed"
+    shutil.copytree(tiny_zoo, root)
+    for name in ("checkpoints", "layers", "pairs"):
+        change_table(root, name, lambda frame: frame.iloc[:0])
+    manifest = json.loads((root / "manifest.json").read_text())
+    for name in ("checkpoints", "layers", "pairs"):
+        path = root / f"{name}.parquet"
+        manifest["files"][path.name] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path), "rows": 0}
+    change_manifest(root, files=manifest["files"])
+    assert len(zoo.open(root).checkpoints) == 0
+
+
 def test_views_narrow_every_table(tiny, narrow):
     assert narrow.models["width"].unique().tolist() == [2]
     assert set(narrow.checkpoints["model_id"]) == set(narrow.models["model_id"])

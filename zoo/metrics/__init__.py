@@ -3,6 +3,7 @@
 # families
 from zoo.metrics import connectivity as connectivity
 from zoo.metrics import evaluation as evaluation
+from zoo.metrics import farms as farms
 from zoo.metrics import hessian as hessian
 from zoo.metrics import norms as norms
 from zoo.metrics import similarity as similarity

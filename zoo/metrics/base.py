@@ -27,7 +27,7 @@ from zoo.spec import (
 
 Scope = Literal["all", "last"]
 """Which checkpoints a metric is measured on unless asked otherwise: all, or the last of each model."""
-Suite = Literal["standard", "ptmz", "yang2021"]
+Suite = Literal["standard", "ptmz", "yang2021", "farms2025"]
 """Whose protocol it is: ours, or one of a paper, to compare numbers with."""
 Series = Mapping[str, Sequence[NDArray[np.floating]]]
 """Arrays by name, one a row of a measurement; those of a row are equally long, empty where undefined."""
@@ -76,7 +76,8 @@ class Subject:
         architecture: The one architecture of all rows; a layout alone does not tell the activation.
         dataset: The data, with all classes.
         dataset_specification: Which classes and labels the networks were trained on.
-        checkpoints: n rows: checkpoint_id, model_id, cell_id, seed, epoch, last_epoch, status.
+        checkpoints: n rows: checkpoint_id, model_id, cell_id, seed, epoch, last_epoch, status, and the
+            learning_rate and weight_decay that the network was specified with.
         predictions: Predicted class of every test item, `(n, n_test)`, where already stored.
     """
 

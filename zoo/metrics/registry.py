@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from zoo.errors import unknown_name
-from zoo.metrics import connectivity, evaluation, hessian, norms, similarity, solution, spectrum
+from zoo.metrics import connectivity, evaluation, farms, hessian, norms, similarity, solution, spectrum
 from zoo.metrics.base import Metric
 
 _METRICS = (
     evaluation.EVALUATION,
     solution.SOLUTION,
     norms.NORMS,
-    spectrum.SPECTRUM,
+    *spectrum.METRICS,
+    *farms.METRICS,
     *similarity.METRICS,
     *hessian.METRICS,
     *connectivity.METRICS,

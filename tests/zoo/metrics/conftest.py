@@ -44,6 +44,8 @@ def checkpoint_rows():
             "epoch": epoch,
             "last_epoch": EPOCHS[-1],
             "status": "finished",
+            "learning_rate": 0.1,
+            "weight_decay": 1e-3,
         }
         for cell in ("hot", "cold")
         for seed in range(3)

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.errors import UndefinedMetricError
-from zoo.metrics.base import Measurement, Metric, Subject, measured
+from zoo.metrics.base import Measurement, Metric, Subject
+from zoo.metrics.spectrum.layers import Rows, layers_of
 from zoo.spec import Column
-from zoo.weights import unflatten
-
-
-def as_matrices(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "... out fan_in"]:
-    """See weights as matrices from fan-in to outputs.
-
-    Two and three dimensions are a matrix and a stack of matrices. From four dimensions on, the last four are
-    a kernel `(out, in, k, k)`, which becomes `(out, in * k * k)`.
-
-    Args:
-        weight: `(out, in)`, `(n, out, in)`, `(out, in, k, k)`, or `(..., out, in, k, k)`.
-
-    Returns:
-        `(..., out, fan_in)`, a view where possible.
-
-    Raises:
-        UndefinedMetricError: It has fewer than two dimensions, or no element.
-
-    Example:
-        >>> as_matrices(torch.zeros(8, 4, 3, 3)).shape
-        torch.Size([8, 36])
-    """
-    if weight.ndim < 2 or weight.numel() == 0:
-        raise UndefinedMetricError(
-            f"expected a matrix (..., out, in) or a kernel (..., out, in, k, k), got shape "
-            f"{tuple(weight.shape)}; biases and scalars have no spectrum"
-        )
-    return weight if weight.ndim < 4 else weight.flatten(-3)
+from zoo.spectra import as_matrices
 
 
 def _squared(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,33 +90,22 @@ def stable_rank(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
     return total / largest  # 0 / 0 is NaN
 
 
-def _layer(subject: Subject, name: str, stack: Tensor) -> tuple[pd.DataFrame, dict[str, Tensor]]:
-    # one leading dimension and two of the matrix: no doubt about what a kernel is
-    matrices = stack.flatten(2)
-    squared, total = _squared(matrices)
-    keys = pd.DataFrame(
-        {
-            "checkpoint_id": subject.checkpoints["checkpoint_id"].to_numpy(),
-            "layer": name,
-            "shape": "x".join(map(str, stack.shape[1:])),
-        }
-    )
-    values = {"spectral_norm": squared.sqrt(), "frobenius_norm": total.sqrt(), "stable_rank": total / squared}
-    return keys, values
-
-
 def _compute(subject: Subject) -> Measurement:
-    tensors = unflatten(torch.tensor(subject.weights), subject.layout)
-    names = [entry.name for entry in subject.layout.entries if entry.kind == "weight"]
-    layers = [_layer(subject, name, tensors[name]) for name in names]
-    columns = [column.name for column in SPECTRUM.columns]
-    values = {name: torch.cat([found[name] for _, found in layers]).numpy() for name in columns}
-    reasons = [
-        "weights are not finite" if np.isnan(norm) else "the matrix is zero" if np.isnan(rank) else None
-        for norm, rank in zip(values["spectral_norm"], values["stable_rank"], strict=True)
-    ]
-    keys = pd.concat([keys for keys, _ in layers], ignore_index=True)
-    return Measurement(measured("spectrum", keys, values, reasons))
+    rows = Rows(SPECTRUM.name, tuple(column.name for column in SPECTRUM.columns))
+    for layer in layers_of(subject):
+        # one leading dimension and two of the matrix: no doubt about what a kernel is
+        squared, total = _squared(layer.weight.flatten(2))
+        rank = total / squared
+        values = {"spectral_norm": squared.sqrt(), "frobenius_norm": total.sqrt(), "stable_rank": rank}
+        reasons = [_why(*numbers) for numbers in zip(squared.tolist(), rank.tolist(), strict=True)]
+        rows.add(layer, values, reasons)
+    return rows.measurement()
+
+
+def _why(squared: float, rank: float) -> str | None:
+    if np.isnan(squared):
+        return "weights are not finite"
+    return "the matrix is zero" if np.isnan(rank) else None
 
 
 SPECTRUM = Metric(
