@@ -93,8 +93,8 @@ def _check_keys(path: Path, frame: pd.DataFrame, keys: tuple[str, ...]) -> None:
 
 def _check_places(path: Path, frame: pd.DataFrame, manifest: Manifest) -> None:
     """Refuse rows that point outside of the zoo's own shards: the table may come from anyone."""
-    rows = frame["shard"].map({name: record.rows or 0 for name, record in manifest.files.items()})
-    rows = rows.astype("Float64")  # of no rows at all it would be text
+    known = {name: record.rows or 0 for name, record in manifest.files.items()}
+    rows = frame["shard"].map(known).astype("Float64")  # of no rows at all it would be text
     astray = rows.isna() | (frame["row"] < 0) | (frame["row"] >= rows)
     if astray.any():
         first = frame[astray].iloc[0]

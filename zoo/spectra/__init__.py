@@ -3,11 +3,11 @@
 Numbers on tensors alone; `zoo.metrics.spectrum` and `zoo.metrics.farms` are how people call them.
 """
 
-from zoo.spectra.eigenvalues import eigenvalues as eigenvalues
 from zoo.spectra.fits import FEWEST as FEWEST
 from zoo.spectra.fits import Fit as Fit
 from zoo.spectra.fits import PowerLaw as PowerLaw
 from zoo.spectra.fits import fit_power_law as fit_power_law
+from zoo.spectra.gram import eigenvalues as eigenvalues
 from zoo.spectra.matrices import as_matrices as as_matrices
 from zoo.spectra.matrices import slices as slices
 from zoo.spectra.windows import WINDOW as WINDOW

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.spectra.bulk import effective_rank, fit_bulk
-from zoo.spectra.eigenvalues import eigenvalues
 from zoo.spectra.fits import FITS, Fit, PowerLaw, fit_power_law
+from zoo.spectra.gram import eigenvalues
 from zoo.spectra.matrices import slices
 
 Values = dict[str, Float[Tensor, "*batch"]]

@@ -57,8 +57,9 @@ def paper_eigenvalues(
 
 
 def _squares(matrices: Tensor) -> Tensor:
-    values: Tensor = torch.linalg.svdvals(matrices.contiguous())
-    return values.square()
+    finite = matrices.isfinite().flatten(-2).all(dim=-1)[..., None]
+    values: Tensor = torch.linalg.svdvals(torch.where(finite[..., None], matrices, 0.0))
+    return torch.where(finite, values.square(), torch.nan)
 
 
 def _blocks(parts: Tensor, aspect_ratio: float) -> Tensor:

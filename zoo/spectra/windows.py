@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zoo.errors import SpecificationError
-from zoo.spectra.eigenvalues import eigenvalues
+from zoo.spectra.gram import eigenvalues
 from zoo.spectra.matrices import slices
 
 WINDOW = 100

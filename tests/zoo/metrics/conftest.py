@@ -16,6 +16,8 @@ from zoo.training import stream
 from zoo.weights import flatten
 
 ARCHITECTURE = ArchitectureSpecification(name="mlp", width=6, depth=2)
+WIDTHS = {"eigenspectrum": 24, "spectrum_null": 24, "farms": 24, "farms_paper": 104}
+"""Where exponents can be fitted to layers, and where the released code has windows to cut."""
 EPOCHS = (0, 3)
 
 
@@ -28,10 +30,10 @@ def small_digits():
     return dataclasses.replace(data, **sides)
 
 
-def random_vector(shape, seed):
-    module = build(ARCHITECTURE, shape)
-    initialise(ARCHITECTURE, module, stream(seed, "init"))
-    return flatten(module.state_dict(), layout(ARCHITECTURE, shape)).numpy()
+def random_vector(shape, seed, architecture=ARCHITECTURE):
+    module = build(architecture, shape)
+    initialise(architecture, module, stream(seed, "init"))
+    return flatten(module.state_dict(), layout(architecture, shape)).numpy()
 
 
 def checkpoint_rows():
@@ -44,8 +46,8 @@ def checkpoint_rows():
             "epoch": epoch,
             "last_epoch": EPOCHS[-1],
             "status": "finished",
-            "learning_rate": 0.1,
-            "weight_decay": 1e-3,
+            "learning_rate": 1e-4,
+            "weight_decay": 1e-2,
         }
         for cell in ("hot", "cold")
         for seed in range(3)
@@ -68,7 +70,11 @@ def subject(request):
     metric = request.node.callspec.params.get("metric") if hasattr(request.node, "callspec") else None
     if metric is not None and "classification" not in metric.kinds:
         return convection_subject()
-    return digits_subject()
+    return digits_subject(ARCHITECTURE if metric is None else of_width(WIDTHS.get(metric.name)))
+
+
+def of_width(width):
+    return ARCHITECTURE if width is None else ARCHITECTURE.model_copy(update={"width": width})
 
 
 @pytest.fixture
@@ -88,15 +94,15 @@ def convection_subject():
     )
 
 
-def digits_subject():
+def digits_subject(architecture=ARCHITECTURE):
     data = small_digits()
     shape = DataShape(data.input_shape, data.classes)
     checkpoints = checkpoint_rows()
     made = Subject(
         # times 4: untrained logits are too alike for the predictions to differ
-        weights=np.stack([4 * random_vector(shape, seed) for seed in range(len(checkpoints))]),
-        layout=layout(ARCHITECTURE, shape),
-        architecture=ARCHITECTURE,
+        weights=np.stack([4 * random_vector(shape, seed, architecture) for seed in range(len(checkpoints))]),
+        layout=layout(architecture, shape),
+        architecture=architecture,
         dataset=data,
         dataset_specification=DatasetSpecification(name="digits", label_noise=0.25, noise_seed=7),
         checkpoints=checkpoints,
