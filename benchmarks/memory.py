@@ -70,20 +70,31 @@ def measure(recipe: Recipe) -> tuple[int, int]:
     promised = subprocess.check_output([sys.executable, "-c", _ESTIMATE, given], env=environment)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _GENERATE, given, str(Path(folder) / "zoo")]
-        peak = _peak(
+        most = peak(
             subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         )
-    return int(promised), peak
+    return int(promised), most
 
 
-def _peak(run: subprocess.Popen[bytes]) -> int:
-    peak = 0
+def peak(run: subprocess.Popen[bytes]) -> int:
+    """Watch a process until it ends.
+
+    Args:
+        run: The process.
+
+    Returns:
+        Largest sum of the resident memory of it and all that descend from it, in bytes.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    most = 0
     while run.poll() is None:
-        peak = max(peak, sum(resident(pid) for pid in family(run.pid)))
+        most = max(most, sum(resident(pid) for pid in family(run.pid)))
         time.sleep(_SECONDS)
     if run.returncode:
-        raise RuntimeError(f"generate ended with exit code {run.returncode}")
-    return peak
+        raise RuntimeError(f"the process ended with exit code {run.returncode}")
+    return most
 
 
 def resident(pid: int) -> int:

@@ -33,17 +33,14 @@ SEEDS = 4
 MODELS_PER_SHARD = 200
 
 
-def write_zoo(root: Path, *, models: int, params: int) -> None:
+def write_zoo(root: Path, *, models: int, layout: Layout) -> None:
     """Write a zoo of random weights, five checkpoints a model, by the writer that `generate` uses.
 
     Args:
         root: Folder of the zoo.
         models: Number of models.
-        params: Length of each weight vector.
+        layout: Layout of the weights.
     """
-    layout = Layout(
-        architecture="mlp", entries=[LayoutEntry(name="0.weight", shape=(params,), kind="weight")]
-    )
     write_file(root / MANIFEST, _manifest(models).to_json().encode())
     (root / "weights").mkdir()
     numbers = np.random.default_rng(0)
@@ -53,12 +50,24 @@ def write_zoo(root: Path, *, models: int, params: int) -> None:
         rows = [(r["model_id"], epoch, 32 * epoch) for r in records for epoch in EPOCHS]
         checkpoints = pd.DataFrame(rows, columns=["model_id", "epoch", "step"])
         ids = [checkpoint_id(model, epoch) for model, epoch, _ in rows]
-        weights = numbers.standard_normal((len(rows), params), dtype=np.float32)
+        weights = numbers.standard_normal((len(rows), layout.size), dtype=np.float32)
         shard = WeightShard(layout, records, checkpoints.assign(checkpoint_id=ids), weights)
         path = f"weights/{layout.id}-{number:05d}.h5"
         record = write_weights(root / path, shard)
         commit(root, Entry(kind="weights", path=path, shard=path, record=record))
     write_assembly(root)
+
+
+def flat(params: int) -> Layout:
+    """Give the layout of weight vectors that mean nothing.
+
+    Args:
+        params: Their length.
+
+    Returns:
+        The layout.
+    """
+    return Layout(architecture="mlp", entries=[LayoutEntry(name="0.weight", shape=(params,), kind="weight")])
 
 
 def _record(place: int, layout: Layout) -> dict[str, object]:
@@ -103,7 +112,7 @@ def _manifest(models: int) -> Manifest:
         name="synthetic",
         description="Random weights.",
         licence="CC-BY-4.0",
-        recipe={},
+        recipe={"dataset": {"name": "digits"}, "axes": {}},
         recipe_hash="0" * 64,
         axes=(Axis.model_validate(load), Axis.model_validate(axis)),
         counts=Counts(planned=models, **counts),

@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file runs from anywhere
 
-from benchmarks import data, engine, gpu, landscape, memory, ray_workers, reading, training
+from benchmarks import data, engine, gpu, landscape, memory, ray_workers, reading, spectra, training
 from benchmarks.pool import Pool
 
 EPOCHS = 3
@@ -45,6 +45,7 @@ def engine_lines(*, quick: bool) -> list[engine.Line]:
             memory_lines(quick=quick),
             data.data_lines(quick=quick),
             landscape.landscape_lines(quick=quick),
+            spectra.spectra_lines(quick=quick),
         )
         for line in itertools.chain(*parts):
             print(line.row(), file=sys.stderr, flush=True)
@@ -133,8 +134,8 @@ def reading_rows(*, pairs: int) -> list[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         large, wide = Path(folder) / "large", Path(folder) / "wide"
-        reading.write_zoo(large, models=2000, params=2000)
-        reading.write_zoo(wide, models=200, params=20_286)
+        reading.write_zoo(large, models=2000, layout=reading.flat(2000))
+        reading.write_zoo(wide, models=200, layout=reading.flat(20_286))
         alone, tables = reading.time_opening(large, repeats=pairs)
         matrices = reading.compare_reading(wide, Path(folder) / "files", pairs=pairs, batch=64)
     return [

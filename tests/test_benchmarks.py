@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import zoo
-from benchmarks import engine, gpu, landscape, memory, ray_workers, reading, sides, training
+from benchmarks import engine, gpu, landscape, memory, ray_workers, reading, sides, spectra, training
 from benchmarks.families import Family, cnn, mlp, pinn
 from benchmarks.paired import Comparison, compare
 from benchmarks.pool import Pool
 from benchmarks.ways import differences
+from zoo.spectra import fit_power_law
 
 ROOT = Path(__file__).parent.parent
 
@@ -113,7 +114,7 @@ def test_ray_gets_equal_tasks():
 
 
 def test_the_synthetic_zoo_opens_and_reads_as_the_files_do(tmp_path):
-    reading.write_zoo(tmp_path / "zoo", models=8, params=7)
+    reading.write_zoo(tmp_path / "zoo", models=8, layout=reading.flat(7))
     opened = zoo.open(tmp_path / "zoo")
     assert (len(opened), len(opened.models), opened.weights().shape) == (40, 8, (40, 7))
     compared = reading.compare_reading(tmp_path / "zoo", tmp_path / "files", pairs=2, batch=5)
@@ -144,3 +145,27 @@ def test_the_plain_curve_takes_the_same_steps(monkeypatch):
     monkeypatch.setattr(landscape, "CURVE_STEPS", 4)
     line = landscape.bezier_line(landscape.mlp(4, count=24), 1.0, pairs=1)
     assert "us a step and pair" in line.how
+
+
+def test_the_loop_of_svds_finds_the_exponents_of_ours():
+    weights = [stack[:2] for stack in spectra.networks()]
+    line = spectra.farms_line(weights, 25, threads=1, pairs=1)
+    assert line.needed == "25x"
+    assert "x (" in line.found
+    values = spectra.spectrum_by_loop(weights[1][0]).double()
+    everywhere = torch.ones_like(values, dtype=torch.bool)
+    everywhere[:-200] = False
+    law = fit_power_law(values[-200:], "goodness_of_fit")
+    assert spectra.best_by_loop(values[-200:], everywhere[-200:]) == pytest.approx(law.alpha.item(), rel=1e-6)
+
+
+def test_other_exponents_stop_the_comparison(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spectra, "median_by_loop", lambda values: 7.0)
+    with pytest.raises(RuntimeError, match="the loop gives other exponents than ours"):
+        spectra.farms_line([stack[:1] for stack in spectra.networks()], None, threads=1, pairs=1)
+
+
+def test_a_zoo_of_random_weights_is_measured_in_a_process_of_its_own():
+    took, most = spectra.measure_zoo(20)
+    assert took > 0
+    assert most > 1e7

@@ -16,7 +16,7 @@ WINDOW = 100
 """Rows of a window, where no one says (Hu et al. 2025, image classification)."""
 WINDOWS_PER_DIM = 9
 """Windows along either side, where no one says."""
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 18
 """Numbers in the windows whose eigenvalues are computed at once."""
 
 

@@ -45,12 +45,12 @@ def layers_of(subject: Subject) -> Iterator[Layer]:
         subject: The subject.
 
     Yields:
-        The entries of kind weight, in the order of the layout.
+        The entries of kind weight that are no vectors, in the order of the layout.
     """
     tensors = unflatten(torch.tensor(subject.weights), subject.layout)
     ids = subject.checkpoints["checkpoint_id"].to_numpy()
     for entry in subject.layout.entries:
-        if entry.kind == "weight":
+        if entry.kind == "weight" and len(entry.shape) >= 2:
             shape = "x".join(map(str, entry.shape))
             keys = pd.DataFrame({"checkpoint_id": ids, "layer": entry.name, "shape": shape})
             yield Layer(entry.name, tensors[entry.name], keys)
