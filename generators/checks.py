@@ -11,11 +11,14 @@ from generators.rounds import check_refinement
 from generators.sampling import GridSampling
 from zoo import architectures, datasets
 from zoo.errors import SpecificationError
-from zoo.spec import TrainingSpecification
+from zoo.spec import Layout, TrainingSpecification
+from zoo.spectra import FEWEST
+from zoo.training.balance import METHODS, measurable
 
 MOST_CHECKED = 2000
 """Combinations that are checked when a recipe is loaded; where there are more, planning checks them."""
 _OF_INITIAL_WEIGHTS = ("init_scale", "init_rank")
+_BALANCE = "training.temp_balance"
 _MOST_BUILT = 256
 """Networks whose shapes are built when a recipe is loaded; planning builds all."""
 
@@ -33,6 +36,8 @@ ALONE = frozenset(
         "training.beta2",
         "training.epsilon",
         "training.sam_radius",
+        "training.temp_balance",
+        "training.temp_balance_spread",
         "training.gradient_clip",
         "training.init_scale",
         "training.precision",
@@ -69,9 +74,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise SpecificationError(f"checkpoints {beyond} lie after the last epoch {cells.shortest}")
     check_combinations(cells, at_most=MOST_CHECKED)
     _, firsts = cells.combinations(cells.places(_shapes_networks))
-    for first in firsts.tolist()[:_MOST_BUILT]:
-        spec = cells.specification(first, recipe.seeds[0])
-        architectures.layout(spec.architecture, datasets.shape(spec.dataset))
+    specs = [cells.specification(first, recipe.seeds[0]) for first in firsts.tolist()[:_MOST_BUILT]]
+    _check_balance(recipe, [architectures.layout(s.architecture, datasets.shape(s.dataset)) for s in specs])
     if recipe.refine is not None:
         check_refinement(recipe.refine, cells)
 
@@ -100,7 +104,24 @@ def _check_use(cells: Cells, axis: int, field: str) -> None:
 def _why_idle(training: TrainingSpecification, key: str) -> str:
     if key == "adversarial_steps":
         return "adversarial_epsilon is 0, which moves no inputs"
+    if key == "temp_balance_spread":
+        return "temp_balance is none, so all layers have one rate"
     return f"{training.optimizer} under the schedule {training.schedule} does not use it"
+
+
+def _check_balance(recipe: Recipe, layouts: Sequence[Layout]) -> None:
+    """Refuse rates layer by layer where networks are too small for them: any of a grid, else all."""
+    given = recipe.axes.fields.get(_BALANCE, (recipe.training.get("temp_balance", "none"),))
+    for method in METHODS:
+        if isinstance(given, Range) or method not in given:
+            continue
+        small = [found for layout in layouts if len(found := measurable(layout, method)) < 2]
+        if small and (isinstance(recipe.sampling, GridSampling) or len(small) == len(layouts)):
+            raise SpecificationError(
+                f"temp_balance {method} would change nothing: it takes two weights with at least {FEWEST} "
+                f"eigenvalues, and a network has {' and '.join(small[0]) or 'none'}; take wider networks, or "
+                "leave temp_balance out"
+            )
 
 
 def _check_initial(recipe: Recipe) -> None:

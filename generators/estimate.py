@@ -133,10 +133,14 @@ def _probe(stack: Stack, device: str) -> float:
     """Time a step of one network of a stack, stepped together with some of its others."""
     few = replace(stack, models=stack.models[:_PROBE_MODELS])
     trainer = trainer_to_probe(Task((few,), {}), TaskSettings(device=device, strategy="stacked"))
+    begin = time.perf_counter()
+    trainer.factors()
+    once = time.perf_counter() - begin
     trainer.run_steps(1)
     begin, steps = time.perf_counter(), 0
     while steps == 0 or time.perf_counter() - begin < _PROBE_SECONDS:
         trainer.run_steps(2)
         steps += min(2, trainer.steps_per_epoch)
     trainer.synchronize()
-    return (time.perf_counter() - begin) / (steps * len(trainer.rows))  # siblings of a fork share a row
+    step = (time.perf_counter() - begin) / steps + once / trainer.steps_per_epoch
+    return step / len(trainer.rows)  # siblings of a fork share a row

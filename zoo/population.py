@@ -177,9 +177,9 @@ class Zoo:
             metric: Name of the metric.
 
         Returns:
-            Arrays by name, by the values of the key columns: `(checkpoint_id,)`, or for pairs `(cell_id,
-            checkpoint_a, checkpoint_b)`; empty arrays where the row's value is missing. Of rows in the view
-            alone.
+            Arrays by name, by the values of the key columns: `(checkpoint_id,)`, for layers `(checkpoint_id,
+            layer, shape)`, for pairs `(cell_id, checkpoint_a, checkpoint_b)`; empty arrays where the row's
+            value is missing. Of rows in the view alone.
 
         Raises:
             UnknownNameError: The zoo has no arrays of this metric.
@@ -188,7 +188,9 @@ class Zoo:
         whole = self._store.series(metric)
         if self._chosen is None:
             return whole
-        return {key: arrays for key, arrays in whole.items() if self._chosen.issuperset(key[-2:])}
+        table = next(p.table for p in self.manifest.protocols.values() if p.metric == metric)
+        checkpoints = slice(1, 3) if table == "pairs" else slice(1)
+        return {key: arrays for key, arrays in whole.items() if self._chosen.issuperset(key[checkpoints])}
 
     def _keep(self, table: pd.DataFrame, ids: pd.Series[str]) -> pd.DataFrame:
         return table.copy() if self._chosen is None else table[ids.isin(self._chosen)].reset_index(drop=True)

@@ -119,11 +119,12 @@ def row_bytes(stack: Stack) -> int:
         stack: The stack.
 
     Returns:
-        Weights, gradient and slots, three passing copies of them, activations and their gradients, and what
-        an attack keeps of the inputs.
+        Weights, gradient and slots, three passing copies of them, learning rates where each parameter has
+        its own, activations and their gradients, and what an attack keeps of the inputs.
     """
     spec, item_bytes = stack.models[0].spec, 2 * item_cost(stack).bytes
     copies = 5 + len(optimizers.get(spec.training.optimizer).slots)
+    copies += any(model.spec.training.temp_balance != "none" for model in stack.models)
     if spec.training.adversarial_steps is not None:
         item_bytes += _ATTACK_BYTES * math.prod(datasets.shape(spec.dataset).inputs)
     return int(4 * copies * stack.layout.size + min(spec.training.batch_size, stack.items) * item_bytes)

@@ -226,6 +226,7 @@ def test_values_of_fields_that_stand_alone_never_forbid_each_other(tiny_recipe):
             "decay_factor": [0.01, 1], "beta1": [0, 0.99], "beta2": [0, 0.99], "epsilon": [1e-9, 1],
             "sam_radius": [1e-9, 9], "gradient_clip": [1e-9, 9], "init_scale": [1e-9, 9],
             "precision": ["float16", "bfloat16"], "loss_bound": [1e-9, 9],
+            "temp_balance": ["none", "farms"], "temp_balance_spread": [0.1, 1],
         },
         "dataset": {
             "label_noise": [0, 1], "noise_seed": [0, 9], "fraction": [0.001, 1], "subset_seed": [0, 9],

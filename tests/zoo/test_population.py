@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import zoo
+from generators import measure
 from zoo import datasets
 from zoo.assembly import TABLES, read_manifest, table_columns, write_assembly
 from zoo.errors import (
@@ -67,6 +68,17 @@ def test_a_zoo_whose_models_all_failed_opens(tiny_zoo, tmp_path):
         manifest["files"][path.name] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path), "rows": 0}
     change_manifest(root, files=manifest["files"])
     assert len(zoo.open(root).checkpoints) == 0
+
+
+def test_views_narrow_the_arrays_of_layers_too(tiny_zoo, tmp_path):
+    root = tmp_path / "measured"
+    shutil.copytree(tiny_zoo, root)
+    whole = measure(root, metrics=["eigenspectrum"])
+    view = whole.where("width == 2 and epoch == last_epoch")
+    found = view.series("eigenspectrum")
+    ids = set(view.checkpoints["checkpoint_id"])
+    assert {key for key in whole.series("eigenspectrum") if key[0] in ids} == set(found)
+    assert len(found) == 3 * len(ids)
 
 
 def test_views_narrow_every_table(tiny, narrow):

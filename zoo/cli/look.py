@@ -49,7 +49,7 @@ def info(zoo: ZooArgument) -> None:
     )
 
 
-def plot(
+def plot(  # noqa: PLR0913 - each is an option of the command line
     zoo: ZooArgument,
     *,
     figure: Annotated[str | None, typer.Option(help="What to draw, of the figures below.")] = None,
@@ -62,6 +62,9 @@ def plot(
         list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Where to hold another axis; repeatable.")
     ] = None,
     cell: Annotated[list[str] | None, typer.Option(metavar="ID", help="A cell to show; repeatable.")] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The layer to show, such as 0.weight.")
+    ] = None,
 ) -> None:
     """Draw a zoo: its phases where its loss landscape was measured, else accuracy, losses and similarity.
 
@@ -77,7 +80,8 @@ def plot(
         check_name(out)
     opened = open_zoo(zoo)
     name = figure or default_figure(opened)
-    chosen = {"load": load, "temperature": temperature, "at": parse_fixed(at or ()), "cell": cell}
+    fixed = parse_fixed(at or ())
+    chosen = {"load": load, "temperature": temperature, "at": fixed, "cell": cell, "layer": layer}
     drawn = draw(name, opened, {option: value for option, value in chosen.items() if value})
     # the name comes from a manifest that anyone may have written: it must not lead out of this folder
     path = out or Path(f"{name}-{re.sub(r'[^A-Za-z0-9_.-]', '-', opened.manifest.name)[:64]}.png")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from zoo.cli import demo, look
+from zoo.cli import demo, look, spectra
 from zoo.errors import ZooError
 
 EXIT_USER_ERROR = 2
@@ -41,6 +41,7 @@ def build() -> typer.Typer:
     """
     if not app.registered_commands:
         look.register(app)
+        spectra.register(app)
         for point in sorted(entry_points(group="phasezoo.commands"), key=lambda point: point.name):
             point.load()(app)
         demo.register(app, lambda words: app(words, standalone_mode=False))

@@ -56,6 +56,26 @@ FIGURES: Mapping[str, Entry] = {
         "zoo.report.trajectories:draw_trajectories",
         _CELLS,
     ),
+    "spectrum": Entry(
+        "eigenvalues of a layer with power law and bulk, by phase",
+        "zoo.report.spectrum:draw_spectrum",
+        _CELLS | {"layer"},
+    ),
+    "exponents": Entry(
+        "FARMS exponents of the layers along training, by phase",
+        "zoo.report.exponents:draw_exponents",
+        _CELLS,
+    ),
+    "alpha-plane": Entry(
+        "exponents over load and temperature, beside test accuracy",
+        "zoo.report.alpha_plane:draw_alpha_plane",
+        _PLANE | {"layer"},
+    ),
+    "farms": Entry(
+        "FARMS exponents against those of whole matrices, by aspect ratio",
+        "zoo.report.farms:draw_farms",
+        frozenset({"at"}),
+    ),
 }
 """In the order in which the help lists them."""
 _LANDSCAPE = ("phase", "mode_connectivity", "hessian_top_eigenvalue", "hessian_trace")

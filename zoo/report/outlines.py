@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 from scipy import ndimage
+
+from zoo.report.colours import PHASES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Labels = Shaped[np.ndarray, "rows columns"]
 """Labels of cells as an array of objects; missing where a cell has none."""
@@ -89,3 +94,33 @@ def _place(cells: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, float]:
         return float(centre[0]), float(centre[1])
     nearest = cells[np.square(distances).sum(axis=1).argmin()]
     return float(nearest[0]), float(nearest[1])
+
+
+def outline(place: Axes, labels: Labels, *, width: float) -> None:
+    """Draw the borders of phases, dark on a light halo, so that they show on any colour.
+
+    Args:
+        place: Where the cells are drawn.
+        labels: Label of each cell, as for `borders`.
+        width: Width of the dark line, in points.
+    """
+    from matplotlib.collections import LineCollection
+
+    segments = list(borders(labels))
+    for colour, wide in (("white", width + 1.2), ("black", width)):
+        lines = LineCollection(segments, colors=colour, linewidths=wide, capstyle="projecting")
+        place.add_collection(lines, autolim=False)
+
+
+def name_regions(place: Axes, labels: Labels) -> None:
+    """Write the names of phases into their regions.
+
+    Args:
+        place: Where the cells are drawn.
+        labels: Label of each cell, as for `borders`.
+    """
+    box = {"boxstyle": "round,pad=0.25", "edgecolor": "black", "linewidth": 0.8}
+    for region in regions(labels):
+        style = PHASES[region.phase]
+        text = place.text(region.x, region.y, region.phase, ha="center", va="center", color=style.ink)
+        text.set(bbox={**box, "facecolor": style.colour}, fontsize=9, fontweight="bold")

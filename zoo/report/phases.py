@@ -14,7 +14,7 @@ import pandas as pd
 from zoo.errors import QueryError
 from zoo.population import Zoo
 from zoo.report.colours import PHASES
-from zoo.report.outlines import Labels, borders, regions
+from zoo.report.outlines import name_regions, outline
 from zoo.report.panels import Panel, draw_panel
 from zoo.report.plane import Plane, choose_plane
 from zoo.report.rule import RuleColumns, rule_columns
@@ -79,9 +79,9 @@ def phases_figure(plane: Plane, columns: RuleColumns, title: str) -> Figure:
     for place, panel in zip(axes, panels, strict=False):
         draw_panel(figure, place, plane, panel)
         if labels is not None and place.images:
-            _outline(place, labels, faint=place is not axes[0])
+            outline(place, labels, width=2.0 if place is axes[0] else 0.8)
     if labels is not None:
-        _name_regions(axes[0], labels)
+        name_regions(axes[0], labels)
     for place in (*axes[1:4], *axes[5:7]):
         place.set_ylabel("")
     for place in axes[:3]:
@@ -89,41 +89,6 @@ def phases_figure(plane: Plane, columns: RuleColumns, title: str) -> Figure:
     _draw_legend(axes[-1], plane.cells["phase"] if labels is not None else None)
     figure.suptitle(title, fontsize=11)
     return figure
-
-
-def _outline(place: Axes, labels: Labels, *, faint: bool) -> None:
-    """Draw the borders dark on a light halo, so that they show on any colour."""
-    from matplotlib.collections import LineCollection
-
-    segments = borders(labels)
-    width = 0.8 if faint else 2.0
-    for colour, wide in (("white", width + 1.2), ("black", width)):
-        place.add_collection(
-            LineCollection(list(segments), colors=colour, linewidths=wide, capstyle="projecting"),
-            autolim=False,
-        )
-
-
-def _name_regions(place: Axes, labels: Labels) -> None:
-    for region in regions(labels):
-        style = PHASES[region.phase]
-        box = {
-            "boxstyle": "round,pad=0.25",
-            "facecolor": style.colour,
-            "edgecolor": "black",
-            "linewidth": 0.8,
-        }
-        place.text(
-            region.x,
-            region.y,
-            region.phase,
-            ha="center",
-            va="center",
-            color=style.ink,
-            bbox=box,
-            fontsize=9,
-            fontweight="bold",
-        )
 
 
 def _draw_legend(place: Axes, labels: pd.Series[str] | None) -> None:

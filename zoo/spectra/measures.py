@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -70,11 +71,27 @@ def of_full(values: Float[Tensor, "*batch numbers"], rows: int, columns: int) ->
     bulk = fit_bulk(values, rows, columns)
     return found | {
         "alpha_hat": alpha * values[..., -1].log10(),
-        "log_alpha_norm": values.pow(alpha.unsqueeze(-1)).sum(dim=-1).log10(),
+        "log_alpha_norm": log_alpha_norm(values, alpha),
         "effective_rank": effective_rank(values),
         "bulk_edge": bulk.edge,
         "spikes": bulk.spikes,
     }
+
+
+def log_alpha_norm(
+    values: Float[Tensor, "*batch numbers"], alpha: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Compute `log10 sum_i lambda_i^alpha`.
+
+    Args:
+        values: Eigenvalues.
+        alpha: Exponent; NaN where undefined.
+
+    Returns:
+        `(...)`; NaN where the exponent is.
+    """
+    found = values.pow(alpha.unsqueeze(-1)).sum(dim=-1).log10()
+    return torch.where(alpha.isnan(), torch.nan, found)  # the undefined power of 1 is 1
 
 
 def of_fits(values: Float[Tensor, "*batch fits numbers"]) -> Values:

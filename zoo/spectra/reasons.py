@@ -5,7 +5,10 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.spectra.fits import FEWEST, is_defined
+from zoo.spectra.fits import FEWEST, FITS, is_defined
+from zoo.spectra.measures import Values, column_of
+
+NO_TAIL = "no tail where this fit looks for one"
 
 
 def why_no_fit(eigenvalues: Float[Tensor, "weights fits numbers"]) -> list[str | None]:
@@ -38,9 +41,33 @@ def why_no_fit(eigenvalues: Float[Tensor, "weights fits numbers"]) -> list[str |
         elif zero[row]:
             found.append("the matrix is zero")
         elif count < FEWEST:
-            found.append(f"{count} eigenvalues, a fit takes {FEWEST}")
+            found.append(f"{count} eigenvalue{'s' * (count > 1)}, a fit takes {FEWEST}")
         elif half[row]:
             found.append("more than half of the eigenvalues are zero")
         else:
             found.append(None if defined[row] else "all eigenvalues of the tail are equal")
     return found
+
+
+def with_missing_fits(reasons: list[str | None], values: Values, prefix: str) -> list[str | None]:
+    """Add the fits that alone have no exponent, such as near a peak that is the largest value.
+
+    Args:
+        reasons: As `why_no_fit` gives them.
+        values: Exponents by column.
+        prefix: What the columns begin with, `alpha` or `farms_alpha`.
+
+    Returns:
+        The reasons.
+
+    Example:
+        >>> import torch
+        >>> one, none = torch.tensor([2.0]), torch.tensor([torch.nan])
+        >>> values = {"alpha": one, "alpha_xmin_peak": none, "alpha_goodness_of_fit": one}
+        >>> with_missing_fits([None], values, "alpha")
+        ['alpha_xmin_peak: no tail where this fit looks for one']
+    """
+    names = [column_of(prefix, fit) for fit in FITS]
+    missing = zip(*(values[name].isnan().tolist() for name in names), strict=True)
+    told = ["; ".join(f"{n}: {NO_TAIL}" for n, m in zip(names, row, strict=True) if m) for row in missing]
+    return [why or text or None for why, text in zip(reasons, told, strict=True)]

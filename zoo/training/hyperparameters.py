@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ class Hyperparameters:
     """The hyper-parameters of one step, one value a network: every attribute is `(n_models, 1)`.
 
     Attributes:
-        learning_rate: Rate of this step.
+        learning_rate: Rate of this step; `(n_models, n_trained)` where each parameter has its own.
         momentum: Momentum of this step; beta1 of adam and adamw.
         fresh1: `1 - momentum`, rounded once: float32 would lose digits of it.
         correction1: `1 - beta1^t` for the t-th step, counted from 1.
@@ -31,7 +31,7 @@ class Hyperparameters:
         sam_radius: How far sam climbs.
     """
 
-    learning_rate: Float[Tensor, "models 1"]
+    learning_rate: Float[Tensor, "models 1"] | Float[Tensor, "models trained"]
     momentum: Float[Tensor, "models 1"]
     fresh1: Float[Tensor, "models 1"]
     correction1: Float[Tensor, "models 1"]
@@ -41,6 +41,17 @@ class Hyperparameters:
     fresh2: Float[Tensor, "models 1"]
     epsilon: Float[Tensor, "models 1"]
     sam_radius: Float[Tensor, "models 1"]
+
+    def balanced(self, factors: Float[Tensor, "models trained"] | None) -> Hyperparameters:
+        """Give each parameter a learning rate of its own.
+
+        Args:
+            factors: What the rate is multiplied by; nothing for one rate.
+
+        Returns:
+            The same but for the rate.
+        """
+        return self if factors is None else replace(self, learning_rate=self.learning_rate * factors)
 
 
 class EpochTable:

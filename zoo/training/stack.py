@@ -17,6 +17,7 @@ from zoo.spec import Layout, TrainingSpecification
 from zoo.training import optimizers
 from zoo.training.adversarial import Attack, attack_keys, input_range
 from zoo.training.augmentation import Augmentation, augment
+from zoo.training.balance import learning_rate_factors
 from zoo.training.graphs import GraphedStep
 from zoo.training.hyperparameters import EpochTable, Hyperparameters
 from zoo.training.network import StackNetwork
@@ -124,6 +125,7 @@ class StackTrainer:
         self._rule, self.batch_size = self._make_rule()
         self.slots = self._rule.first_slots(self.parameters)
         self._graphs: dict[tuple[int, torch.Size], GraphedStep] = {}
+        self._probed: list[Tensor | None] = []
 
     def _make_rule(self) -> tuple[Rule, int]:
         name, precision, batch_size = shared_settings([row.training for row in self.rows])
@@ -172,6 +174,7 @@ class StackTrainer:
         self.buffers = {name: tensor[picked] for name, tensor in self.buffers.items()}
         self.slots = {name: tensor[picked] for name, tensor in self.slots.items()}
         self._graphs.clear()
+        self._probed.clear()
 
     def state(self) -> dict[str, Tensor]:
         """Give everything that the next epoch depends on, beside the specification.
@@ -193,6 +196,7 @@ class StackTrainer:
         self.slots = {name: state[name].to(like, copy=True) for name in self.slots}
         self.epoch = epoch
         self._graphs.clear()  # they change the tensors that were there before
+        self._probed.clear()
 
     # an epoch
 
@@ -209,7 +213,8 @@ class StackTrainer:
         if self.data.items is not None:
             order = self.data.items.gather(1, order)
         prepared = self._prepare(self.epoch, order, self.steps_per_epoch)
-        return torch.cat([self._run_rows(rows, prepared) for rows in self._chunks()]) / self.data.used
+        sums = [self._run_rows(rows, prepared, self._factors(rows)) for rows in self._chunks()]
+        return torch.cat(sums) / self.data.used
 
     def _chunks(self) -> list[slice]:
         count = len(self.rows)
@@ -223,7 +228,7 @@ class StackTrainer:
         return _Epoch(order, table, self._keys(epoch, steps), images.to(order.device))
 
     def run_steps(self, steps: int) -> None:
-        """Take the first steps of an epoch, to see how long they take.
+        """Take the first steps of an epoch, to see how long they take; further calls balance no rates anew.
 
         Args:
             steps: How many, at most an epoch's.
@@ -231,8 +236,21 @@ class StackTrainer:
         items = min(steps * self.batch_size, self.data.used)
         order = torch.arange(items, device=self.parameters.device).expand(len(self.rows), items)
         prepared = self._prepare(1, order, steps)
-        for rows in self._chunks():
-            self._run_rows(rows, prepared)
+        self._probed = self._probed or self.factors()
+        for rows, factors in zip(self._chunks(), self._probed, strict=True):
+            self._run_rows(rows, prepared, factors)
+
+    def factors(self) -> list[Float[Tensor, "some trained"] | None]:
+        """Balance the learning rates of each chunk by the weights as they are; nothing where no row asks."""
+        return [self._factors(rows) for rows in self._chunks()]
+
+    def _factors(self, rows: slice) -> Float[Tensor, "some trained"] | None:
+        training = [row.training for row in self.rows[rows]]
+        if all(one.temp_balance == "none" for one in training):
+            return None
+        buffers = {name: tensor[rows] for name, tensor in self.buffers.items()}
+        weights = self.network.join(self.parameters[rows], buffers)
+        return learning_rate_factors(weights, self.network.layout, training)
 
     def _keys(self, epoch: int, steps: int) -> Int[Tensor, "steps layers models"]:
         seeds, device = [row.order_seed for row in self.rows], self.parameters.device
@@ -246,12 +264,13 @@ class StackTrainer:
         if self.parameters.device.type == "cuda":
             torch.cuda.synchronize(self.parameters.device)
 
-    def _run_rows(self, rows: slice, epoch: _Epoch) -> Float[Tensor, " some"]:
+    def _run_rows(self, rows: slice, epoch: _Epoch, factors: Tensor | None) -> Float[Tensor, " some"]:
         """Train some rows for one epoch; give the sum of their losses over the items."""
         total = torch.zeros_like(self.parameters[rows, 0])
         for step, (x, y) in enumerate(_batches(self.data, epoch.order[rows], rows, self.batch_size)):
             shown = as_inputs(self._augmented(x, epoch.images[rows], step))
-            losses = self._step(rows, Batch(shown, y, epoch.keys[step, :, rows]), epoch.table.at(step, rows))
+            hyper = epoch.table.at(step, rows).balanced(factors)
+            losses = self._step(rows, Batch(shown, y, epoch.keys[step, :, rows]), hyper)
             total += losses * x.shape[1]
         return total
 
@@ -262,7 +281,7 @@ class StackTrainer:
         return augment(x, keys, places, **self.data.augmentation._asdict())
 
     def _step(self, rows: slice, batch: Batch, hyper: Hyperparameters) -> Float[Tensor, " models"]:
-        rule = _of_rows(self._rule, rows)
+        rule = self._rule.of_rows(rows)
         state = (
             {name: tensor[rows] for name, tensor in self.buffers.items()},
             {name: tensor[rows] for name, tensor in self.slots.items()},
@@ -280,13 +299,6 @@ class StackTrainer:
             changed = [parameters, *state[0].values(), *state[1].values()]
             self._graphs[key] = GraphedStep(step, inputs, changed)
         return self._graphs[key](*inputs)
-
-
-def _of_rows(rule: Rule, rows: slice) -> Rule:
-    if rule.clip is None and rule.attack is None:
-        return rule
-    clip = None if rule.clip is None else rule.clip[rows]
-    return replace(rule, clip=clip, attack=None if rule.attack is None else rule.attack.of_rows(rows))
 
 
 def shared_settings(training: Sequence[TrainingSpecification]) -> tuple[str, str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
@@ -40,6 +40,20 @@ class Rule:
     precision: str
     clip: Float[Tensor, "models 1"] | None
     attack: Attack | None
+
+    def of_rows(self, rows: slice) -> Rule:
+        """Give the rule of some networks.
+
+        Args:
+            rows: Which.
+
+        Returns:
+            Their rule.
+        """
+        if self.clip is None and self.attack is None:
+            return self
+        clip = None if self.clip is None else self.clip[rows]
+        return replace(self, clip=clip, attack=None if self.attack is None else self.attack.of_rows(rows))
 
     def first_slots(self, parameters: Float[Tensor, "models trained"]) -> dict[str, Tensor]:
         """Give what is kept between steps, as it is before the first.
@@ -198,7 +212,7 @@ def take_step(
         parameters: `(n_models, n_trained)`, changed.
         state: Buffers and slots, changed.
         batch: The batch.
-        hyper: One value a network.
+        hyper: One value a network, or one a parameter.
 
     Returns:
         The losses `(n_models,)` before the step.

@@ -9,8 +9,10 @@ from weightwatcher.WW_powerlaw import WWFit
 
 from zoo.errors import SpecificationError, UndefinedMetricError, UnknownNameError
 from zoo.metrics import farms, spectrum
+from zoo.spectra.measures import of_full
 from zoo.spectra.modes import chosen_mode
 from zoo.spectra.paper import paper_fit
+from zoo.spectra.reasons import with_missing_fits
 
 FITS = ["median", "xmin_peak", "goodness_of_fit"]
 CALLS = [spectrum.alpha, farms.alpha]
@@ -67,6 +69,20 @@ def test_scaled_spectral_norms_are_constant_where_the_scaling_holds():
     assert (
         spectrum.scaled_spectral_norm(torch.eye(3), learning_rate=1.0, weight_decay=0.0, width=9).item() == 0
     )
+
+
+def test_without_an_exponent_there_is_no_norm_by_it():
+    assert spectrum.log_alpha_norm(torch.eye(30)).isnan()  # 1 to any power is 1
+    assert of_full(torch.ones(1, 30).double(), 30, 30)["log_alpha_norm"].isnan().all()
+
+
+def test_a_fit_that_alone_has_no_tail_says_so():
+    """Near the peak there is one value, the largest, many times."""
+    values = torch.cat([torch.logspace(-3, -1, 25), torch.full((30,), 5.0)]).double().sort().values[None]
+    found = of_full(values, 60, 60)
+    assert found["alpha_xmin_peak"].isnan()
+    assert with_missing_fits([None], found, "alpha")[0].startswith("alpha")
+    assert with_missing_fits(["known"], found, "alpha") == ["known"]
 
 
 # bad input

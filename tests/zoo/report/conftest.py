@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import zoo
+from generators import Recipe, generate, measure
 from zoo.population import Zoo
 from zoo.spec import Axis
 from zoo.storage import Arrays
@@ -101,3 +102,26 @@ def pairs_of(opened: Zoo) -> pd.DataFrame:
     return pairs.assign(cka=0.1 * pairs["epoch"], mode_connectivity=-1.0 * pairs["epoch"]).drop(
         columns="epoch"
     )
+
+
+@pytest.fixture(scope="session")
+def wide_zoo(tiny_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a zoo wide enough for exponents: 24 and 80 units, but for the layer of ten outputs."""
+    root = tmp_path_factory.mktemp("spectra") / "wide"
+    generate(tiny_recipe(widths=[24, 80], checkpoints=[0, 1]), root, device="cpu")
+    measure(root, metrics=["eigenspectrum", "farms", "spectrum_null"])
+    return root
+
+
+@pytest.fixture
+def wide(wide_zoo: Path) -> Callable[..., Zoo]:
+    """Factory: that zoo with phases made up for its four cells, and without some columns of its layers."""
+
+    def make(*phases: str | None, without: tuple[str, ...] = ()) -> Zoo:
+        opened = zoo.open(wide_zoo)
+        if phases:
+            opened.__dict__["cells"] = opened.cells.assign(phase=phases)
+        opened.__dict__["layers"] = opened.layers.drop(columns=list(without))
+        return opened
+
+    return make

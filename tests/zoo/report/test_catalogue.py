@@ -35,8 +35,8 @@ def test_phases_are_drawn_where_the_landscape_was_measured(
 
 
 def test_unknown_figures_and_options_are_explained(landscape: Callable[..., Zoo]) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown figure 'fases'; did you mean 'phases'\?"):
-        draw("fases", landscape(), {})
+    with pytest.raises(UnknownNameError, match=r"unknown figure 'pases'; did you mean 'phases'\?"):
+        draw("pases", landscape(), {})
     with pytest.raises(QueryError, match="'density' takes no --load; expected some of --at, --cell"):
         draw("density", landscape(), {"load": "width"})
 
@@ -76,7 +76,7 @@ def test_the_command_passes_on_what_was_chosen(
     tiny_zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["plot", str(tiny_zoo), "--out", str(tmp_path / "x.svg")]
-    assert cli.run([*words, "--figure", "fases"]) == 2
+    assert cli.run([*words, "--figure", "pases"]) == 2
     assert "did you mean 'phases'?" in capsys.readouterr().err
     assert cli.run([*words, "--at", "width=2"]) == 2
     assert "unknown axis to fix 'width'; known: none" in capsys.readouterr().err

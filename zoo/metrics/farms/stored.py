@@ -12,7 +12,7 @@ from zoo.spectra import FEWEST, Windows, windowed_eigenvalues
 from zoo.spectra.fits import FITS
 from zoo.spectra.measures import averaged, column_of, of_fits
 from zoo.spectra.paper import paper_eigenvalues, paper_fit
-from zoo.spectra.reasons import why_no_fit
+from zoo.spectra.reasons import why_no_fit, with_missing_fits
 
 _COUNT = Column(
     name="farms_eigenvalues", dtype="float64", description="how many eigenvalues all windows have together"
@@ -23,7 +23,8 @@ def _compute(subject: Subject) -> Measurement:
     rows = Rows(FARMS.name, tuple(column.name for column in FARMS.columns))
     for layer in layers_of(subject):
         values = windowed_eigenvalues(layer.parts, Windows())
-        rows.add(layer, of_fits(values), why_no_fit(values))
+        found = of_fits(values)
+        rows.add(layer, found, with_missing_fits(why_no_fit(values), found, "farms_alpha"))
     return rows.measurement()
 
 

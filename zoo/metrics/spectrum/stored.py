@@ -15,7 +15,7 @@ from zoo.spectra import FEWEST, Windows, slices
 from zoo.spectra.fits import FITS
 from zoo.spectra.measures import column_of, full_eigenvalues, of_full
 from zoo.spectra.null import DRAWS, NULL_MEASURES, null
-from zoo.spectra.reasons import why_no_fit
+from zoo.spectra.reasons import why_no_fit, with_missing_fits
 
 PLACED = {
     "median": "from the median on",
@@ -60,9 +60,9 @@ def _compute(subject: Subject) -> Measurement:
     for layer in layers_of(subject):
         values = full_eigenvalues(layer.parts)
         height, width = slices(layer.parts).shape[-2:]
-        reasons = why_no_fit(values.unsqueeze(1))
-        count = values.new_full(values.shape[:1], values.shape[1])
-        rows.add(layer, of_full(values, height, width) | {"eigenvalues": count}, reasons)
+        found = of_full(values, height, width)
+        found["eigenvalues"] = values.new_full(values.shape[:1], values.shape[1])
+        rows.add(layer, found, with_missing_fits(why_no_fit(values.unsqueeze(1)), found, "alpha"))
         stored += [row if np.isfinite(row).all() else np.empty(0) for row in values.numpy()]
     return dataclasses.replace(rows.measurement(), series={"eigenvalues": stored})
 
@@ -99,6 +99,9 @@ EIGENSPECTRUM = Metric(
 """Its series are the eigenvalues, ascending."""
 
 
+_EXPONENTS = {"alpha": "the whole matrix", "farms_alpha": "windows"}
+
+
 def _compute_null(subject: Subject) -> Measurement:
     rows = Rows(NULL.name, tuple(column.name for column in NULL.columns))
     for layer in layers_of(subject):
@@ -108,7 +111,7 @@ def _compute_null(subject: Subject) -> Measurement:
         values: dict[str, Tensor] = {}
         for name, (mean, deviation) in found.items():
             values |= {f"{name}_null": mean, f"{name}_null_sd": deviation}
-        few = sorted(name for name in NULL_MEASURES if bool(found[name][0].isnan().all()))
+        few = [what for name, what in _EXPONENTS.items() if bool(found[name][0].isnan().all())]
         reasons = [_why_no_null(square, few) for square in mean_square.tolist()]
         rows.add(layer, values, reasons)
     return rows.measurement()
@@ -119,7 +122,7 @@ def _why_no_null(mean_square: float, few: list[str]) -> str | None:
         return "weights are not finite"
     if mean_square == 0:
         return "the matrix is zero"
-    return f"random matrices of this shape have no {', '.join(few)}" if few else None
+    return f"too few eigenvalues for an exponent of {' or of '.join(few)}" if few else None
 
 
 NULL = Metric(

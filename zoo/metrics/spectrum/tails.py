@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.spectra import Fit, PowerLaw, fit_power_law, slices
+from zoo.spectra import Fit, PowerLaw, fit_power_law, measures, slices
 from zoo.spectra import bulk as bulks
 from zoo.spectra.measures import full_eigenvalues
 from zoo.spectra.modes import Mode, chosen_mode
@@ -143,8 +143,7 @@ def log_alpha_norm(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
         True
     """
     values = full_eigenvalues(weight)
-    exponent = fit_power_law(values, "goodness_of_fit").alpha
-    return values.pow(exponent.unsqueeze(-1)).sum(dim=-1).log10()
+    return measures.log_alpha_norm(values, fit_power_law(values, "goodness_of_fit").alpha)
 
 
 def effective_rank(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
