@@ -132,7 +132,7 @@ def farms_line(weights: list[Tensor], needed: float | None, *, threads: int | No
     default = torch.get_num_threads()
 
     def ours() -> list[list[float]]:
-        torch.set_num_threads(1)
+        torch.set_num_threads(default)
         return [farms.alpha(stack).tolist() for stack in weights]
 
     def peer() -> list[list[float]]:
@@ -147,7 +147,7 @@ def farms_line(weights: list[Tensor], needed: float | None, *, threads: int | No
         torch.set_num_threads(default)
     asked = f"{threads or default} threads" if (threads or default) > 1 else "1 thread"
     work = f"FARMS, median fit, {NETWORKS} networks 784-256-256, against a loop of SVDs on {asked}"
-    how = f"{times.describe()[0]} on 1 thread against {times.describe()[1]}; alphas within {_AGREE:g}"
+    how = f"{times.describe()[0]} against {times.describe()[1]}; alphas within {_AGREE:g}"
     if needed is None:
         return Line(
             work, "", f"{times.ratio:.2f}x ({min(times.ratios):.2f} to {max(times.ratios):.2f})", None, how

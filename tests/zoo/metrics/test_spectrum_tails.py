@@ -7,6 +7,7 @@ import torch
 import weightwatcher
 from weightwatcher.WW_powerlaw import WWFit
 
+import zoo.spectra.gram
 from zoo.errors import SpecificationError, UndefinedMetricError, UnknownNameError
 from zoo.metrics import farms, spectrum
 from zoo.spectra.measures import of_full
@@ -165,3 +166,21 @@ def test_order_of_units_moves_an_exponent_of_windows_within_its_error():
     assert law.alpha != other.alpha
     assert abs(law.alpha - other.alpha) < 10 * law.standard_error
     torch.testing.assert_close(spectrum.alpha(weight), spectrum.alpha(weight[order]))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_small_matrices_are_measured_with_one_thread_and_leave_the_number_as_it_was(call, monkeypatch):
+    seen = []
+    gram = zoo.spectra.gram._gram
+    monkeypatch.setattr(
+        zoo.spectra.gram, "_gram", lambda tall: (seen.append(torch.get_num_threads()), gram(tall))[1]
+    )
+    torch.set_num_threads(2)  # a fixture puts it back
+    call(draw(30, 40))
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 2
+    with pytest.raises(UndefinedMetricError):
+        call(torch.zeros(3))
+    assert torch.get_num_threads() == 2
+    spectrum.alpha(draw(512, 512))
+    assert seen[-1] == 2
