@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _NEEDED = {"farms_alpha": "farms", "alpha": "eigenspectrum"}
 _REASONS = ("farms_reason", "eigenspectrum_reason")
 _KINDS = {False: ("o", "matrices"), True: ("^", "kernels of convolutions")}
-_MARKS, _LOG_ABOVE = 12, 10.0
+_MARKS, _APART, _LOG_ABOVE = 12, 0.05, 10.0
 
 
 def aspect_ratio(shape: str) -> float:
@@ -98,10 +99,13 @@ def _draw_points(figure: Figure, place: Axes, rows: pd.DataFrame) -> None:
 
 
 def _write_ratios(bar: Axes, ratios: Sequence[float]) -> None:
-    """Write the ratios that there are and both ends or, where they are many, powers of 2."""
+    """Write the ratios that there are and both ends or, where they are many or close, powers of 2."""
     low, high = bar.get_ylim()
     powers = [2.0**power for power in range(int(np.log2(high)) + 1)]
-    marks = powers if len(ratios) > _MARKS else sorted({low, *ratios, high})
+    marks = sorted({low, *ratios, high})
+    closest = min(above / below for below, above in pairwise(marks))
+    if len(ratios) > _MARKS or closest < (high / low) ** _APART:
+        marks = powers
     bar.set_yticks(marks, [f"{mark:.3g}" for mark in marks], fontsize=8)
     bar.set_yticks([], minor=True)
 

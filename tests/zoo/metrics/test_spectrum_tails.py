@@ -140,6 +140,7 @@ def test_half_precision_weights_are_measured(call, dtype):
         ({"window": 0}, "a window has at least 1 row"),
         ({"windows_per_dim": 0}, "at least 1 window a side"),
         ({"aspect_ratio": -1.0}, "columns over rows, above 0, got -1"),
+        ({"aspect_ratio": float("nan")}, "columns over rows, above 0, got nan"),
     ],
 )
 @pytest.mark.parametrize("mode", ["clamped", "paper"])
