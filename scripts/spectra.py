@@ -225,7 +225,7 @@ def main() -> None:
                     opened[PHASED], "alpha-plane", "FARMS alpha over width and learning rate, beside accuracy"
                 ),
                 picture(
-                    opened[PHASED], "farms", "FARMS alpha against alpha of whole matrices, by aspect ratio"
+                    opened["kjv-gpt"], "farms", "FARMS alpha against alpha of whole matrices, by aspect ratio"
                 ),
             ]
         ),

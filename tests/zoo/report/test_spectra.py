@@ -148,7 +148,7 @@ def test_the_linear_axis_shows_the_bulk_and_tells_of_the_rest() -> None:
         (np.zeros(30), "30x30", "no power law: the matrix is zero", "no bulk: the matrix is zero"),
         (np.ones(3), "64x3", "no power law: 3 eigenvalues, a fit takes 20", "Marchenko-Pastur bulk up to"),
         (np.ones(30), "30x30", "no power law: all eigenvalues of the tail are equal", "Marchenko-Pastur"),
-        (np.array([2.0]), "1x9", "no power law: 1 eigenvalues, a fit takes 20", "Marchenko-Pastur"),
+        (np.array([2.0]), "1x9", "no power law: 1 eigenvalue, a fit takes 20", "Marchenko-Pastur"),
     ],
 )
 def test_what_is_undefined_is_told(
