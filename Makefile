@@ -24,7 +24,7 @@ demo: setup ## train, measure, draw and score a small zoo; leaves it under demo/
 	$(VENV)/bin/phasezoo demo --out demo
 
 ZOOS := digits-mlp modadd-mlp convection-pinn-small mnist1d-mlp digits-subsets digits-richlazy kjv-gpt \
-	fashion-cnn fashion-subsets fashion-forks fashion-resnet
+	fashion-cnn fashion-subsets fashion-forks fashion-resnet fashion-tempbalance
 
 zoos: setup ## train and measure the zoos that data within reach allow, and redraw docs/zoos.md; takes an hour
 	for name in $(ZOOS); do \

@@ -1,9 +1,9 @@
-"""Write what docs/spectra.md says of TempBalance: test accuracies with and without it, and differences seed by seed.
+"""Write what docs/spectra.md says of TempBalance: test accuracies, and differences seed by seed.
 
     phasezoo generate fashion-tempbalance --out zoos/fashion-tempbalance
     python scripts/tempbalance.py zoos/fashion-tempbalance
 
-Everything between the marks `<!-- begin tempbalance -->` and `<!-- end tempbalance -->` of the page is replaced.
+Everything between the marks `<!-- begin tempbalance -->` and `<!-- end tempbalance -->` is replaced.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import zoo
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "spectra.md"
 ARMS = {"none": "one rate", "full": "TempBalance", "farms": "TempBalance + FARMS"}
-PAIR = ["learning_rate", "seed"]
-"""What two networks share that differ in the balance alone, beside axes of one value."""
 
 
 def main() -> None:
@@ -31,9 +29,7 @@ def main() -> None:
     parser.add_argument("zoo", type=Path, help="folder of the generated zoo fashion-tempbalance")
     table = balance_table(last_values(zoo.open(parser.parse_args().zoo)))
     print(table)
-    PAGE.write_text(
-        replaced(PAGE.read_text(encoding="utf-8"), {"tempbalance": table}, page=PAGE), encoding="utf-8"
-    )
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), {"tempbalance": table}), encoding="utf-8")
 
 
 def last_values(opened: zoo.Zoo) -> pd.DataFrame:
@@ -62,7 +58,9 @@ def balance_table(networks: pd.DataFrame) -> str:
         "| learning rate | rates by layer | spread | networks | test accuracy | difference to one rate |",
         "|---:|---|---:|---:|---:|---:|",
     ]
-    arms = networks.assign(accuracy=100 * networks["test_accuracy"]).groupby(["learning_rate", "temp_balance"])
+    arms = networks.assign(accuracy=100 * networks["test_accuracy"]).groupby(
+        ["learning_rate", "temp_balance"]
+    )
     for rate in sorted(networks["learning_rate"].unique()):
         base = arms.get_group((rate, "none")).set_index("seed")["accuracy"]
         for name, words in ARMS.items():
@@ -111,8 +109,8 @@ def difference(differences: pd.Series) -> str:
     pairs = differences.dropna()
     if len(pairs) < 2:
         return "-"
-    low, high = stats.t.interval(0.95, len(pairs) - 1, loc=pairs.mean(), scale=pairs.sem())
-    return f"{pairs.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+    half = stats.t.ppf(0.975, len(pairs) - 1) * pairs.sem()
+    return f"{pairs.mean():+.2f} [{pairs.mean() - half:+.2f}, {pairs.mean() + half:+.2f}]"
 
 
 if __name__ == "__main__":

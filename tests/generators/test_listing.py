@@ -17,6 +17,7 @@ OURS = {
     "digits-subsets",
     "fashion-subsets",
     "fashion-forks",
+    "fashion-tempbalance",
     "digits-richlazy",
 }
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from zoo.errors import unknown_name
 from zoo.spec import Layout, TrainingSpecification
-from zoo.spectra import FEWEST, Windows, fit_power_law, windowed_eigenvalues
+from zoo.spectra import FEWEST, WINDOW, Windows, fit_power_law, windowed_eigenvalues
 from zoo.spectra.measures import averaged, full_eigenvalues
+from zoo.spectra.threads import threads_for
 from zoo.weights import unflatten
 
 Method = Literal["full", "farms"]
@@ -88,7 +89,10 @@ def layer_alphas(
 
 
 def _alpha(weight: Float[Tensor, "*shape"], method: str) -> Float[Tensor, " models"]:
-    return averaged(fit_power_law(_eigenvalues(weight, method))).alpha
+    rows, columns = (*weight.shape[1:3], 1)[:2]
+    high = WINDOW if method == "farms" and weight.ndim < 5 else rows
+    with threads_for(min(rows, high), columns):
+        return averaged(fit_power_law(_eigenvalues(weight, method))).alpha
 
 
 def _eigenvalues(weight: Float[Tensor, "*shape"], method: str) -> Float[Tensor, "models fits numbers"]:
@@ -106,7 +110,7 @@ def _eigenvalues(weight: Float[Tensor, "*shape"], method: str) -> Float[Tensor, 
 def rate_factors(
     alphas: Float[Tensor, "models layers"], spreads: Float[Tensor, "models 1"]
 ) -> Float[Tensor, "models layers"]:
-    """Map exponents to factors on the learning rate (Zhou et al. 2023, eq. 2): `s1 + share (s2 - s1)`.
+    """Map exponents to factors on the learning rate as Zhou et al. 2023 do: `s1 + share (s2 - s1)`.
 
     `share` is where a layer lies between the smallest and the largest exponent of its network, s1 is
     `1 - spread` and s2 `1 + spread`: a lighter tail, a larger exponent, speaks of a layer that has learnt

@@ -381,9 +381,8 @@ def epoch_order(order_seeds: Sequence[int], epoch: int, items: int) -> Int[Tenso
     Returns:
         A permutation of the items for each network, `(n_models, n_items)`.
     """
-    return torch.stack(
-        [torch.randperm(items, generator=stream(seed, "order", epoch)) for seed in order_seeds]
-    )
+    orders = [torch.randperm(items, generator=stream(seed, "order", epoch)) for seed in order_seeds]
+    return torch.stack(orders)
 
 
 def _batches(

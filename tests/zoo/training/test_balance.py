@@ -294,12 +294,19 @@ def test_a_batch_norm_follows_the_convolution_before_it_and_a_layer_norm_stands_
     assert owners["4.weight"] is owners["4.bias"] is None
 
 
+NEEDED = {
+    "mlp": {"width": 8, "normalisation": "batch"},
+    **{name: {"model_dim": 64} for name in ("gpt", "transformer", "vit")},
+}
+
+
 def default_layout(name):
     """With the first data that the architecture takes."""
     for data in ("digits", "fashion-mnist", "text", "convection"):
         with contextlib.suppress(SpecificationError):
             shape = datasets.shape(DatasetSpecification(name=data))
-            return architectures.layout(ArchitectureSpecification(name=name), shape)
+            spec = ArchitectureSpecification.model_validate({"name": name, **NEEDED.get(name, {})})
+            return architectures.layout(spec, shape)
     raise AssertionError(name)
 
 
