@@ -218,7 +218,7 @@ def measure(
     metrics: Annotated[
         str,
         typer.Option(
-            help="Names of metrics, separated by commas; all; or the protocols of a paper: ptmz, yang2021."
+            help="Metrics, separated by commas; all; or the protocols of a paper: ptmz, yang2021, farms2025."
         ),
     ] = "all",
     where: Annotated[

@@ -114,10 +114,9 @@ def test_one_network_with_balance_makes_room_for_a_rate_a_parameter(make):
 
 
 def test_an_estimate_counts_the_balance_once_an_epoch(make, monkeypatch):
-    assert estimate(make(), device="cpu").seconds < 0.3
     real = StackTrainer.factors
-    monkeypatch.setattr(StackTrainer, "factors", lambda trainer: time.sleep(0.2) or real(trainer))
-    assert 0.2 * EPOCHS <= estimate(make(), device="cpu").seconds < 0.2 * EPOCHS + 0.3
+    monkeypatch.setattr(StackTrainer, "factors", lambda trainer: time.sleep(2) or real(trainer))
+    assert estimate(make(), device="cpu").seconds >= 2 * EPOCHS  # once less would be below
 
 
 # refusals

@@ -21,7 +21,7 @@ def as_matrices(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "... out fan_i
         `(..., out, fan_in)`, a view where possible.
 
     Raises:
-        UndefinedMetricError: It has fewer than two dimensions, or no element.
+        UndefinedMetricError: It has fewer than two dimensions, or no element, or is no floating tensor.
 
     Example:
         >>> import torch
@@ -44,7 +44,7 @@ def slices(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "... slices out in"
         `(..., k * k, out, in)`, a view where possible; one slice for a matrix.
 
     Raises:
-        UndefinedMetricError: It has fewer than two dimensions, or no element.
+        UndefinedMetricError: It has fewer than two dimensions, or no element, or is no floating tensor.
 
     Example:
         >>> import torch
@@ -55,9 +55,15 @@ def slices(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "... slices out in"
     return weight.unsqueeze(-3) if weight.ndim < 4 else weight.flatten(-2).movedim(-1, -3)
 
 
-def _check(weight: Tensor) -> None:
+def _check(weight: object) -> None:
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        got = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise UndefinedMetricError(
+            f"expected a torch tensor of floating numbers, got {got}; torch.as_tensor(weight) makes one of "
+            "an array, weight.float() of whole numbers"
+        )
     if weight.ndim < 2 or weight.numel() == 0:
         raise UndefinedMetricError(
             f"expected a matrix (..., out, in) or a kernel (..., out, in, k, k), got shape "
-            f"{tuple(weight.shape)}; biases and scalars have no spectrum"
+            f"{tuple(weight.shape)}; vectors, scalars and empty tensors have no spectrum"
         )

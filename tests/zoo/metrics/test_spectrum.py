@@ -80,7 +80,7 @@ def test_parameters_are_taken_as_they_are():
 
 @pytest.mark.parametrize("shape", [(), (3,), (0, 3)])
 def test_what_is_no_matrix_is_refused(shape):
-    with pytest.raises(UndefinedMetricError, match=r"expected a matrix .* got shape \(.*biases"):
+    with pytest.raises(UndefinedMetricError, match=r"expected a matrix .* got shape \(.*vectors"):
         as_matrices(torch.zeros(shape))
 
 

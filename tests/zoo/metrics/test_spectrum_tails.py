@@ -10,6 +10,7 @@ from weightwatcher.WW_powerlaw import WWFit
 import zoo.spectra.gram
 from zoo.errors import SpecificationError, UndefinedMetricError, UnknownNameError
 from zoo.metrics import farms, spectrum
+from zoo.spectra import slices
 from zoo.spectra.measures import of_full
 from zoo.spectra.modes import chosen_mode
 from zoo.spectra.paper import paper_fit
@@ -123,8 +124,23 @@ def test_one_bad_network_of_a_stack_costs_no_other(call):
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("shape", [(5,), (), (0, 5)])
 def test_vectors_are_refused(call, shape):
-    with pytest.raises(UndefinedMetricError, match="biases and scalars have no spectrum"):
+    with pytest.raises(UndefinedMetricError, match="vectors, scalars and empty tensors have no spectrum"):
         call(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("weight", "got"),
+    [
+        (torch.ones(30, 30).numpy(), "ndarray"),
+        (torch.ones(30, 30, dtype=torch.int64), "torch.int64"),
+        (torch.ones(30, 30, dtype=torch.complex64), "torch.complex64"),
+    ],
+    ids=["array", "whole", "complex"],
+)
+def test_what_is_no_floating_tensor_is_refused(weight, got):
+    unchecked = inspect.unwrap(slices)  # without the checks of types that only the tests switch on
+    with pytest.raises(UndefinedMetricError, match=f"expected a torch tensor of floating numbers, got {got}"):
+        unchecked(weight)
 
 
 @pytest.mark.parametrize("call", CALLS)
