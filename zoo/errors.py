@@ -93,5 +93,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, way_out: str = "
         hint = "known: " + (", ".join(names) or "none")
     else:
         hint = f"known: {', '.join(names[:6])}, ... ({len(names)} in all)"
-    rest = f"{'' if close else ';'} {way_out}" if way_out else ""
-    return UnknownNameError(f"unknown {kind} {name!r}; {hint}{rest}")
+    return UnknownNameError(f"unknown {kind} {name!r}; {hint} {way_out}".rstrip())

@@ -79,7 +79,7 @@ class Store:
         for name in known.get(metric, []):
             found |= read_series(self._root / name, self._manifest.files[name])
         if metric not in known:
-            way_out = f"`phasezoo measure {self._root}` stores some"
+            way_out = f"(`phasezoo measure {self._root}` stores some)"
             raise unknown_name("metric with arrays", metric, known, way_out=way_out)
         return found
 
