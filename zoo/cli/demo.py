@@ -39,6 +39,7 @@ def demo_commands(out: Path) -> list[list[str]]:
         ["info", zoo],
         ["plot", zoo, "--figure", "metrics", "--out", str(figures / "metrics.png")],
         ["plot", zoo, "--figure", "phases", "--out", str(figures / "phases.png")],
+        ["plot", zoo, "--figure", "spectrum", "--out", str(figures / "spectrum.png")],
         *(["evaluate", task, "--zoo", zoo, "--out", results] for task in tasks),
         ["leaderboard", results, "--out", str(out / "report.md")],
     ]
