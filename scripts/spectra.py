@@ -203,6 +203,8 @@ def main() -> None:
     mpl.use("Agg")
     opened = {name: zoo.open(place / name) for name in ZOOS}
     cells = {name: cell_means(z) for name, z in opened.items()}
+    # initial weights of low rank have exponents that measure the missing rank
+    cells["digits-richlazy, full rank"] = cell_means(opened["digits-richlazy"].where("init_rank == 64"))
     sections = {
         "prediction": "\n\n".join(
             f"Kendall's tau with the {words}:\n\n{prediction_table(cells, target)}"

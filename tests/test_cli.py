@@ -252,5 +252,5 @@ def test_demo_stops_at_the_first_error(
 
 def test_demo_takes_the_path_of_a_user() -> None:
     words = [command[0] for command in demo_commands(DEMO)]
-    begin = ["generate", "measure", "label", "info", "plot", "plot"]
+    begin = ["generate", "measure", "label", "info", "plot", "plot", "plot"]
     assert words == [*begin, "evaluate", "evaluate", "evaluate", "leaderboard"]

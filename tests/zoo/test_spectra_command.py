@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import re
 
@@ -196,6 +197,13 @@ def test_pickles_are_refused_unread_with_the_way_to_convert_them(name, how, tmp_
 
 def test_weights_are_read_whatever_the_name_of_their_file(saved):
     assert cli.run(["spectra", str(saved(weights(), "pytorch_model.bin"))]) == 0
+
+
+def test_a_table_never_takes_the_place_of_a_pipe(saved, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.run(["spectra", str(saved(weights())), "--csv", str(tmp_path / "pipe")]) == 2
+    assert "--csv: expected a file to write, got a device or pipe" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_folder_is_refused_with_what_is_in_it(saved, tmp_path, capsys):

@@ -91,6 +91,8 @@ def _check_target(csv: Path, model: Path) -> None:
     """Refuse, before anything is computed, a table that could not be written."""
     if csv.is_dir():
         what = "a folder"
+    elif csv.exists() and not csv.is_file():
+        what = "a device or pipe"
     elif csv.exists() and model.exists() and csv.samefile(model):
         what = "the weights themselves"
     elif any(parent.is_file() for parent in csv.parents):

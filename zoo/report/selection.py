@@ -116,7 +116,7 @@ def _chosen(row: pd.Series[Any], axes: Sequence[str]) -> Chosen:
 
 
 def last_checkpoints(zoo: Zoo) -> pd.DataFrame:
-    """List the last checkpoint of each model.
+    """List the last checkpoint of each model that finished.
 
     Args:
         zoo: The zoo.
@@ -124,7 +124,7 @@ def last_checkpoints(zoo: Zoo) -> pd.DataFrame:
     Returns:
         `checkpoint_id` and `cell_id`, in the order of seeds.
     """
-    models = zoo.models[["model_id", "cell_id", "seed", "last_epoch"]]
+    models = zoo.models.loc[zoo.models["status"] == "finished", ["model_id", "cell_id", "seed", "last_epoch"]]
     table = zoo.checkpoints.merge(models, on="model_id")
     table = table[table["epoch"] == table["last_epoch"]]
     return table.sort_values("seed", kind="stable")[["checkpoint_id", "cell_id"]]

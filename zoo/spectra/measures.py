@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -90,8 +92,9 @@ def log_alpha_norm(
     Returns:
         `(...)`; NaN where the exponent is.
     """
-    found = values.pow(alpha.unsqueeze(-1)).sum(dim=-1).log10()
-    return torch.where(alpha.isnan(), torch.nan, found)  # the undefined power of 1 is 1
+    # the powers themselves leave float64: noise has exponents of 100
+    found = (alpha.unsqueeze(-1) * values.log()).logsumexp(dim=-1) / math.log(10)
+    return torch.where(alpha.isnan(), torch.nan, found)
 
 
 def of_fits(values: Float[Tensor, "*batch fits numbers"]) -> Values:

@@ -73,6 +73,8 @@ def _blocks(parts: Tensor, aspect_ratio: float) -> Tensor:
 
 def _grid(matrices: Tensor, windows: Windows) -> Tensor:
     high, wide = windows.rows, int(windows.rows * windows.aspect_ratio)
+    if not wide:
+        return matrices.new_empty((*matrices.shape[:-2], 1, 0))
     down = _pieces(matrices.shape[-2], high, windows.per_dim)
     across = _pieces(matrices.shape[-1], wide, windows.per_dim)
     found = [_squares(matrices[..., rows, columns]) for rows in down for columns in across]
@@ -102,9 +104,9 @@ def paper_fit(eigenvalues: Float[Tensor, "*batch fits numbers"], fit: Fit) -> Po
     if fit not in FITS:
         raise unknown_name("fit", fit, FITS)
     *shape, count = eigenvalues.shape
-    values = eigenvalues.double().reshape(-1, count)
     if count < _FEWEST:
-        return PowerLaw(*(values.new_full(shape, torch.nan) for _ in range(5)))
+        return PowerLaw(*(eigenvalues.new_full(shape, torch.nan, dtype=torch.float64) for _ in range(5)))
+    values = eigenvalues.double().reshape(-1, count)
     allowed = values > 0
     logs = torch.where(allowed, values, 1.0).log()
     if fit == "median":

@@ -16,6 +16,7 @@ WINDOW = 100
 """Rows of a window, where no one says (Hu et al. 2025, image classification)."""
 WINDOWS_PER_DIM = 9
 """Windows along either side, where no one says."""
+_ROUNDING = 1e-12
 _AT_ONCE = 1 << 18
 """Numbers in the windows whose eigenvalues are computed at once."""
 
@@ -42,10 +43,11 @@ class Windows(NamedTuple):
         Raises:
             SpecificationError: A number is out of its range.
         """
-        if self.rows < 1 or self.per_dim < 1:
+        whole = isinstance(self.rows, int) and isinstance(self.per_dim, int)
+        if not whole or self.rows < 1 or self.per_dim < 1:
             raise SpecificationError(
-                f"a window has at least 1 row and a matrix at least 1 window a side, got {self.rows} and "
-                f"{self.per_dim}; {WINDOW} and {WINDOWS_PER_DIM} are usual"
+                f"a window has at least 1 row and a matrix at least 1 window a side, got {self.rows!r} and "
+                f"{self.per_dim!r}; {WINDOW} and {WINDOWS_PER_DIM} are usual"
             )
         if not 0 < self.aspect_ratio < float("inf"):
             raise SpecificationError(
@@ -67,8 +69,9 @@ class Windows(NamedTuple):
             >>> Windows(100, 2.0).fitting(64, 36), Windows(100, 2.0).fitting(300, 300)
             ((18, 36), (100, 200))
         """
-        high = min(self.rows, rows, int(columns / self.aspect_ratio))
-        return high, int(high * self.aspect_ratio)
+        # a little more, since 110 / 1.1 is 99.99999999999999
+        high = int(min(self.rows, rows, columns / self.aspect_ratio * (1 + _ROUNDING)))
+        return high, min(columns, int(high * self.aspect_ratio * (1 + _ROUNDING)))
 
 
 def windowed_eigenvalues(

@@ -128,6 +128,19 @@ def test_vectors_are_refused(call, shape):
         call(torch.zeros(shape))
 
 
+def test_entries_whose_squares_leave_float64_have_no_norm():
+    weight = draw(30, 30).double() * 1e200
+    assert spectrum.spectral_norm(weight).isnan()
+    assert spectrum.stable_rank(weight).isnan()
+    assert farms.alpha(weight).isnan()
+    assert spectrum.log_alpha_norm(draw(30, 30).double() * 1e150).isfinite()
+
+
+def test_an_aspect_ratio_with_no_column_has_no_exponent():
+    assert farms.alpha(draw(64, 48), aspect_ratio=0.001).isnan()
+    assert farms.alpha(draw(64, 48), aspect_ratio=0.001, mode="paper").isnan()
+
+
 @pytest.mark.parametrize(
     ("weight", "got"),
     [
@@ -188,9 +201,9 @@ def test_order_of_units_moves_an_exponent_of_windows_within_its_error():
 @pytest.mark.parametrize("call", CALLS)
 def test_small_matrices_are_measured_with_one_thread_and_leave_the_number_as_it_was(call, monkeypatch):
     seen = []
-    gram = zoo.spectra.gram._gram
+    gram = zoo.spectra.gram.gram_of
     monkeypatch.setattr(
-        zoo.spectra.gram, "_gram", lambda tall: (seen.append(torch.get_num_threads()), gram(tall))[1]
+        zoo.spectra.gram, "gram_of", lambda tall: (seen.append(torch.get_num_threads()), gram(tall))[1]
     )
     torch.set_num_threads(2)  # a fixture puts it back
     call(draw(30, 40))

@@ -71,3 +71,9 @@ def test_exponents_of_windows_of_random_matrices_do_not_depend_on_the_shape():
     )
     assert abs(farms.alpha(square) - farms.alpha(long)).item() < 0.1
     assert abs(spectrum.alpha(square) - spectrum.alpha(long)).item() > 2
+
+
+def test_large_exponents_of_noise_stay_numbers():
+    mean, deviation = null((512, 512, 3, 3), torch.tensor([1e-3]), Windows())["log_alpha_norm"]
+    assert mean.isfinite()
+    assert deviation.isfinite()

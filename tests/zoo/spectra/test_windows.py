@@ -104,6 +104,8 @@ def test_the_grid_begins_at_the_edge_and_never_leaves_the_side():
     [
         (Windows(0), "at least 1 row"),
         (Windows(-5), "at least 1 row"),
+        (Windows(1.5), "at least 1 row .* got 1.5 and 9"),
+        (Windows("5"), "at least 1 row .* got '5' and 9"),
         (Windows(10, 1.0, 0), "at least 1 window a side, got 10 and 0"),
         (Windows(10, -1.0), "aspect_ratio: expected columns over rows, above 0, got -1.0"),
         (Windows(10, 0.0), "aspect_ratio"),
@@ -114,3 +116,22 @@ def test_the_grid_begins_at_the_edge_and_never_leaves_the_side():
 def test_windows_that_cannot_be_cut_are_refused(windows, message):
     with pytest.raises(SpecificationError, match=message):
         windowed_eigenvalues(draw(4, 4), windows)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shape", "expected"),
+    [
+        (1.1, (100, 110), (100, 110)),
+        (0.29, (100, 29), (100, 29)),
+        (5e-324, (9, 9), (9, 0)),
+        (1e300, (9, 9), (0, 0)),
+    ],
+)
+def test_rounding_of_the_aspect_ratio_costs_no_row_and_no_column(ratio, shape, expected):
+    assert Windows(100, ratio).fitting(*shape) == expected
+
+
+def test_every_ratio_of_two_digits_finds_its_own_window():
+    for hundredth in range(1, 300):
+        ratio = hundredth / 100
+        assert Windows(100, ratio).fitting(100, hundredth) == (100, hundredth)

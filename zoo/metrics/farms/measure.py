@@ -114,7 +114,7 @@ def alpha(
     logarithm with an eigenvalue.
 
     Undefined for fewer than 20 eigenvalues, for eigenvalues more than half of which are zero, for a tail of
-    equal values, and where an entry is not finite.
+    equal values, and where an entry of a window is not finite.
 
     Args:
         weight: `(out, in)`, `(n, out, in)` or `(..., out, in, k, k)`; of any floating type.

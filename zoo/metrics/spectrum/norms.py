@@ -11,17 +11,17 @@ from zoo.metrics.base import Measurement, Metric, Subject
 from zoo.metrics.spectrum.layers import Rows, layers_of
 from zoo.spec import Column
 from zoo.spectra import as_matrices
+from zoo.spectra.gram import gram_of
 
 
 def _squared(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the squared spectral and Frobenius norms, NaN where an entry is not finite."""
+    """Give the squared spectral and Frobenius norms, NaN where an entry or its square is not finite."""
     # The eigenvalues of the smaller Gram matrix are the squared singular values. Forming it in float64 costs
     # the largest one a relative error of about 1e-15; only tiny singular values would suffer.
-    matrices = as_matrices(weight).detach().double()
-    finite = matrices.isfinite().all(dim=-1).all(dim=-1)
-    clean = torch.where(finite[..., None, None], matrices, 0.0)
-    tall = clean.mT if clean.shape[-2] < clean.shape[-1] else clean
-    gram = tall.mT @ tall
+    matrices = as_matrices(weight).detach()
+    gram = gram_of(matrices.mT if matrices.shape[-2] < matrices.shape[-1] else matrices)
+    finite = gram.isfinite().flatten(-2).all(dim=-1)  # nor are squares of 1e200
+    gram = torch.where(finite[..., None, None], gram, 0.0)
     largest = torch.linalg.eigvalsh(gram)[..., -1].clamp(min=0)  # rounding may leave -1e-20 for zero
     total = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     return torch.where(finite, largest, torch.nan), torch.where(finite, total, torch.nan)
