@@ -132,7 +132,7 @@ def test_arrays_of_a_view_are_those_of_its_checkpoints(root, with_fake):
 
 def test_arrays_that_are_not_there_are_named(root):
     with pytest.raises(
-        UnknownNameError, match=r"unknown metric with arrays 'fake'; known: none ; `phasezoo measure"
+        UnknownNameError, match=r"unknown metric with arrays 'fake'; known: none \(`phasezoo measure"
     ):
         zoo.open(root).series("fake")
 

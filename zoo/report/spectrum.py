@@ -86,7 +86,8 @@ def bulk_curve(values: Values, rows: int, columns: int) -> tuple[Curve | None, f
     """
     variance, edge, spikes = (part.item() for part in fit_bulk(torch.tensor(values), rows, columns))
     if not variance > 0:
-        return None, edge, "no bulk: all eigenvalues that are not zero are spikes"
+        only = f"all {spikes:.0f} eigenvalues above zero are spikes" if spikes else "the matrix is zero"
+        return None, edge, f"no bulk: {only}"
     low = variance * (rows**0.5 - columns**0.5) ** 2
     at = np.union1d(np.geomspace(max(low, 1e-6 * edge), edge, _POINTS), np.linspace(low, edge, _POINTS)[1:])
     density = marchenko_pastur(torch.from_numpy(at), rows, columns, variance).numpy()

@@ -26,7 +26,7 @@ from zoo.report.colours import PHASES
 from zoo.report.exponents import draw_exponents
 from zoo.report.layers import layer_names, layer_rows, telling_cells
 from zoo.report.phase_diagram import save
-from zoo.report.selection import Chosen
+from zoo.report.selection import Chosen, last_checkpoints
 from zoo.report.spectrum import LayerSpectrum, bulk_curve, draw_spectrum, law_curve, spectrum_figure
 
 LAYERS = ["0.weight", "2.weight", "4.weight"]
@@ -146,6 +146,12 @@ def test_the_linear_axis_shows_the_bulk_and_tells_of_the_rest() -> None:
     ("values", "shape", "law", "bulk"),
     [
         (np.zeros(30), "30x30", "no power law: the matrix is zero", "no bulk: the matrix is zero"),
+        (
+            np.append(np.zeros(25), np.arange(1.0, 6)),
+            "30x30",
+            "no power law: more than half of the eigenvalues are zero",
+            "no bulk: all 5 eigenvalues above zero are spikes",
+        ),
         (np.ones(3), "64x3", "no power law: 3 eigenvalues, a fit takes 20", "Marchenko-Pastur bulk up to"),
         (np.ones(30), "30x30", "no power law: all eigenvalues of the tail are equal", "Marchenko-Pastur"),
         (np.array([2.0]), "1x9", "no power law: 1 eigenvalue, a fit takes 20", "Marchenko-Pastur"),
@@ -292,3 +298,15 @@ def test_the_command_takes_a_layer(
     assert "unknown layer '1.bias'; known: 0.weight, 2.weight, 4.weight" in capsys.readouterr().err
     assert cli.run([*words, "0.weight", "--figure", "farms"]) == 2
     assert "'farms' takes no --layer; expected some of --at" in capsys.readouterr().err
+
+
+def test_a_network_that_diverged_has_no_last_spectrum(wide: Callable[..., Zoo]) -> None:
+    opened = wide()
+    lost = opened.models["model_id"].iloc[0]
+    changed = opened.models.assign(
+        status=opened.models["status"].mask(opened.models["model_id"] == lost, "diverged")
+    )
+    opened.__dict__["models"] = changed
+    ids = last_checkpoints(opened)["checkpoint_id"]
+    assert len(ids) == len(changed) - 1
+    assert not ids.str.startswith(f"{lost}@").any()
