@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.engine import Line, ratio_line
 from benchmarks.memory import peak
-from benchmarks.paired import compare, seconds
+from benchmarks.paired import Comparison, compare, seconds
 from benchmarks.reading import EPOCHS, write_zoo
 from zoo.architectures import layout
 from zoo.metrics import farms
@@ -148,11 +149,23 @@ def farms_line(weights: list[Tensor], needed: float | None, *, threads: int | No
     asked = f"{threads or default} threads" if (threads or default) > 1 else "1 thread"
     work = f"FARMS, median fit, {NETWORKS} networks 784-256-256, against a loop of SVDs on {asked}"
     how = f"{times.describe()[0]} against {times.describe()[1]}; alphas within {_AGREE:g}"
-    if needed is None:
-        return Line(
-            work, "", f"{times.ratio:.2f}x ({min(times.ratios):.2f} to {max(times.ratios):.2f})", None, how
-        )
-    return ratio_line(work, needed, times, how)
+    return told(work, needed, times, how)
+
+
+def told(work: str, needed: float | None, found: Comparison, how: str) -> Line:
+    """Hold a comparison to a target, where there is one.
+
+    Args:
+        work: What was done.
+        needed: Smallest median ratio that will do; nothing where the row is there for comparison.
+        found: The comparison.
+        how: What else there is to say.
+
+    Returns:
+        The line.
+    """
+    line = ratio_line(work, needed or 0, found, how)
+    return line if needed else replace(line, needed="", met=None)
 
 
 def three_fits_line(weights: list[Tensor], *, pairs: int) -> Line:
@@ -186,7 +199,7 @@ def three_fits_line(weights: list[Tensor], *, pairs: int) -> Line:
     finally:
         torch.set_num_threads(default)
     how = f"{times.describe()[0]} against {times.describe()[1]} a network, 1 thread each"
-    return ratio_line("FARMS, all three fits, against loops over windows and tails", 25, times, how)
+    return told("FARMS, all three fits, against loops over windows and tails", None, times, how)
 
 
 def zoo_lines(checkpoints: int) -> Iterator[Line]:
