@@ -17,16 +17,15 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from phases import picture
 from scipy.stats import kendalltau
 from zoos import replaced
 
 import zoo
 from zoo.phases import PHASES, correlations
-from zoo.report.catalogue import draw
-from zoo.report.phase_diagram import save
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, FIGURES = ROOT / "docs" / "spectra.md", ROOT / "docs" / "figures"
+PAGE = ROOT / "docs" / "spectra.md"
 ZOOS = ("digits-mlp", "mnist1d-mlp", "fashion-cnn", "digits-richlazy", "modadd-mlp", "kjv-gpt")
 PHASED = "digits-mlp"
 Layers = Callable[[pd.DataFrame], "pd.Series[float]"]
@@ -175,22 +174,6 @@ def phase_table(cells: pd.DataFrame) -> str:
             f"| {phase} | {len(some)} | {mean:.2f} ± {spread:.2f} | {null:.2f} | {' | '.join(told)} |"
         )
     return "\n".join(lines)
-
-
-def picture(opened: zoo.Zoo, figure: str, text: str) -> str:
-    """Draw a figure of a zoo.
-
-    Args:
-        opened: The zoo.
-        figure: Its name.
-        text: What stands for it where it is not seen.
-
-    Returns:
-        The Markdown that shows it.
-    """
-    name = f"{figure}-{opened.manifest.name}.png"
-    save(draw(figure, opened, {}), FIGURES / name)
-    return f"![{text}](figures/{name})"
 
 
 def main() -> None:

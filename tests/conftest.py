@@ -1,6 +1,9 @@
 """Shape checks for every annotated function, and the small populations that the tests share."""
 
+import importlib.util
 import shutil
+import sys
+from pathlib import Path
 
 import jaxtyping
 
@@ -62,3 +65,21 @@ def any_zoo():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_BY_ID", free)
         yield
+
+
+@pytest.fixture(scope="session")
+def load_script():
+    """Function that loads a file of scripts/ by its name."""
+    folder = Path(__file__).parent.parent / "scripts"
+
+    def load(name):
+        sys.path.insert(0, str(folder))
+        try:
+            found = importlib.util.spec_from_file_location(f"{name}_script", folder / f"{name}.py")
+            module = importlib.util.module_from_spec(found)
+            found.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(folder))
+        return module
+
+    return load

@@ -1,35 +1,18 @@
 """The scripts behind docs/spectra.md: the experiment on small matrices, and the tables from known numbers."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parent.parent
 
-
-def load(name):
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        found = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
-        module = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return module
+@pytest.fixture(scope="module")
+def aspect_ratio(load_script):
+    return load_script("aspect_ratio")
 
 
 @pytest.fixture(scope="module")
-def aspect_ratio():
-    return load("aspect_ratio")
-
-
-@pytest.fixture(scope="module")
-def spectra():
-    return load("spectra")
+def spectra(load_script):
+    return load_script("spectra")
 
 
 @pytest.fixture(scope="module")

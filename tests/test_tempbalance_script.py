@@ -1,28 +1,14 @@
 """The table of TempBalance, from numbers whose answer is known."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        place = ROOT / "scripts" / "tempbalance.py"
-        found = importlib.util.spec_from_file_location("tempbalance_script", place)
-        module = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return module
+def script(load_script):
+    return load_script("tempbalance")
 
 
 def networks(gains, base=(0.70, 0.80, 0.90)):

@@ -1,8 +1,6 @@
 """The page of the zoos says what the recipes say."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,8 @@ PAGE = (ROOT / "docs" / "zoos.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        found = importlib.util.spec_from_file_location("zoos_script", ROOT / "scripts" / "zoos.py")
-        module = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return module
+def script(load_script):
+    return load_script("zoos")
 
 
 def test_the_tables_of_recipes_are_up_to_date(script):

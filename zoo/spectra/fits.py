@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zoo.errors import SpecificationError, unknown_name
-from zoo.spectra.scan import best_start
+from zoo.spectra.scan import EQUAL, best_start
 
 Fit = Literal["median", "xmin_peak", "goodness_of_fit"]
 """Where the tail begins: at the median; near the peak of the histogram; where the law fits best."""
@@ -19,8 +19,6 @@ FEWEST = 20
 """Eigenvalues below which a fit says nothing: its standard error is above a fifth of `alpha - 1`."""
 _BINS = 100
 _BELOW_PEAK, _ABOVE_PEAK = 0.95, 1.5
-_EQUAL = 1e-9
-"""Mean logarithm of the tail over its start below which all of it is one value, up to rounding."""
 
 
 class PowerLaw(NamedTuple):
@@ -97,7 +95,7 @@ def is_defined(eigenvalues: Float[Tensor, "*batch numbers"]) -> Bool[Tensor, "*b
     """
     upper = eigenvalues[..., eigenvalues.shape[-1] // 2 :]
     finite = eigenvalues.isfinite().all(dim=-1)
-    return finite & (upper[..., 0] > 0) & (upper[..., -1] > upper[..., 0] * (1 + _EQUAL))
+    return finite & (upper[..., 0] > 0) & (upper[..., -1] > upper[..., 0] * (1 + EQUAL))
 
 
 def _fit(values: Float[Tensor, "rows numbers"], fit: Fit) -> PowerLaw:
@@ -135,7 +133,7 @@ def law_from(
     tail = (count - first).double()
     beyond = torch.where(inside, logs - logs.gather(1, first), 0.0)
     mean = beyond.sum(dim=1, keepdim=True) / tail
-    alpha = torch.where((mean > _EQUAL) & (start >= 0).unsqueeze(1), 1 + 1 / mean, torch.nan)
+    alpha = torch.where((mean > EQUAL) & (start >= 0).unsqueeze(1), 1 + 1 / mean, torch.nan)
     gap = (1 - torch.exp((1 - alpha) * beyond) - (places - first) / tail).abs()
     distance = torch.where(inside, gap, 0.0).amax(dim=1)
     xmin = values.gather(1, first)[:, 0]

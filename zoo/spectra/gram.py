@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zoo.spectra.threads import threads_for
+
 _BLOCK = 1 << 22
 """Numbers that are in float64 at once, beside the Gram matrices."""
 
@@ -31,16 +33,37 @@ def eigenvalues(matrices: Float[Tensor, "*batch rows columns"]) -> Float[Tensor,
         >>> eigenvalues(torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
         tensor([ 9., 16.], dtype=torch.float64)
     """
-    tall = matrices.mT if matrices.shape[-2] < matrices.shape[-1] else matrices
-    rows, columns = tall.shape[-2:]
-    gram = gram_of(tall.detach())
-    finite = gram.isfinite().flatten(-2).all(dim=-1)[..., None]
-    values = torch.linalg.eigvalsh(torch.where(finite[..., None], gram, 0.0)).clamp(min=0)
+    values, _ = computed(matrices)
+    rows, columns = matrices.shape[-2:]
     mean_square = values.sum(dim=-1, keepdim=True) / (rows * columns)
     entries = (torch.finfo(matrices.dtype).eps * (rows**0.5 + columns**0.5)) ** 2 * mean_square
-    products = columns * torch.finfo(torch.float64).eps * values[..., -1:]
-    values = torch.where(values > torch.maximum(entries, products), values, 0.0)
-    return torch.where(finite, values, torch.nan)
+    products = min(rows, columns) * torch.finfo(torch.float64).eps * values[..., -1:]
+    return torch.where(values <= torch.maximum(entries, products), 0.0, values)
+
+
+def computed(
+    matrices: Float[Tensor, "*batch rows columns"],
+) -> tuple[Float[Tensor, "*batch shorter"], Float[Tensor, "*batch"]]:
+    """Compute the eigenvalues as they come, within rounding of zero too, and their sum.
+
+    Args:
+        matrices: `(..., rows, columns)` of any floating type.
+
+    Returns:
+        `(..., min(rows, columns))` float64, at least 0, ascending, and the sum of the squared entries
+        `(...)`; NaN for a matrix with an entry that is not finite, or whose square is not.
+
+    Example:
+        >>> computed(torch.diag(torch.tensor([3.0, 4.0])))
+        (tensor([ 9., 16.], dtype=torch.float64), tensor(25., dtype=torch.float64))
+    """
+    tall = matrices.mT if matrices.shape[-2] < matrices.shape[-1] else matrices
+    with threads_for(tall.shape[-1]):
+        gram = gram_of(tall.detach())
+        finite = gram.isfinite().flatten(-2).all(dim=-1)
+        values = torch.linalg.eigvalsh(torch.where(finite[..., None, None], gram, 0.0)).clamp(min=0)
+    total = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    return torch.where(finite[..., None], values, torch.nan), torch.where(finite, total, torch.nan)
 
 
 def gram_of(tall: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch columns columns"]:

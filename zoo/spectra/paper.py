@@ -12,6 +12,7 @@ from zoo.errors import unknown_name
 from zoo.spectra.fits import FITS, Fit, PowerLaw, law_from, peak_edge
 from zoo.spectra.matrices import slices
 from zoo.spectra.scan import best_start
+from zoo.spectra.threads import threads_for
 from zoo.spectra.windows import Windows
 
 _FEWEST = 5
@@ -58,7 +59,8 @@ def paper_eigenvalues(
 
 def _squares(matrices: Tensor) -> Tensor:
     finite = matrices.isfinite().flatten(-2).all(dim=-1)[..., None]
-    values: Tensor = torch.linalg.svdvals(torch.where(finite[..., None], matrices, 0.0))
+    with threads_for(min(matrices.shape[-2:])):
+        values: Tensor = torch.linalg.svdvals(torch.where(finite[..., None], matrices, 0.0))
     return torch.where(finite, values.square(), torch.nan)
 
 

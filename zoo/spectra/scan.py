@@ -6,13 +6,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zoo.spectra.threads import threads_for
+
 _LOOKS = 32
 """Places of a tail at which its distance is looked at first; the distance is at least what is found there."""
 _ROUND = 16
 """Tails whose distance is then computed in full at once."""
 _NUMBERS = 1 << 18
 """Numbers in memory at once: what fits into a cache is twice as fast."""
-_EQUAL = 1e-9
+EQUAL = 1e-9
+"""Mean logarithm of the tail over its start below which all of it is one value, up to rounding."""
 
 
 def best_start(
@@ -36,7 +39,8 @@ def best_start(
         tensor([1])
     """
     step = max(1, _NUMBERS // (logs.shape[1] * max(_LOOKS, _ROUND)))
-    parts = [_best(logs[i : i + step], allowed[i : i + step]) for i in range(0, len(logs), step)]
+    with threads_for(_ROUND):  # pieces of a cache's size have no use for more
+        parts = [_best(logs[i : i + step], allowed[i : i + step]) for i in range(0, len(logs), step)]
     return torch.cat(parts)
 
 
@@ -45,7 +49,7 @@ def _best(logs: Tensor, allowed: Tensor) -> Tensor:
     places = torch.arange(count)
     tails = (count - places).double()
     excess = logs.flip(1).cumsum(1).flip(1) - tails * logs
-    usable = allowed & (excess > _EQUAL * tails) & (places < count - 1)
+    usable = allowed & (excess > EQUAL * tails) & (places < count - 1)
     slope = torch.where(usable, -tails / torch.where(usable, excess, 1.0), 0.0)  # 1 - alpha
 
     looks = places.unsqueeze(1) + (torch.arange(_LOOKS) * tails.unsqueeze(1) / _LOOKS).long()

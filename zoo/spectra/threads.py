@@ -12,26 +12,25 @@ _LARGE = 512
 
 
 @contextmanager
-def threads_for(rows: int, columns: int) -> Iterator[None]:
+def threads_for(side: int) -> Iterator[None]:
     """Compute with one thread where matrices are small.
 
     Threads that share a matrix of a hundred rows wait for each other longer than they compute, and where
     other work has a core, ten times as long.
 
     Args:
-        rows: Rows of the matrices.
-        columns: Their columns.
+        side: Shorter side of the matrices.
 
     Yields:
         Nothing; afterwards there are as many threads as before.
 
     Example:
-        >>> with threads_for(100, 5000):
+        >>> with threads_for(100):
         ...     torch.get_num_threads()
         1
     """
     before = torch.get_num_threads()
-    if min(rows, columns) < _LARGE:
+    if side < _LARGE:
         torch.set_num_threads(1)
     try:
         yield

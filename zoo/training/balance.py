@@ -11,9 +11,8 @@ from torch import Tensor
 
 from zoo.errors import unknown_name
 from zoo.spec import Layout, TrainingSpecification
-from zoo.spectra import FEWEST, WINDOW, Windows, fit_power_law, windowed_eigenvalues
+from zoo.spectra import FEWEST, Windows, fit_power_law, windowed_eigenvalues
 from zoo.spectra.measures import averaged, full_eigenvalues
-from zoo.spectra.threads import threads_for
 from zoo.weights import unflatten
 
 Method = Literal["full", "farms"]
@@ -89,10 +88,7 @@ def layer_alphas(
 
 
 def _alpha(weight: Float[Tensor, "*shape"], method: str) -> Float[Tensor, " models"]:
-    rows, columns = (*weight.shape[1:3], 1)[:2]
-    high = WINDOW if method == "farms" and weight.ndim < 5 else rows
-    with threads_for(min(rows, high), columns):
-        return averaged(fit_power_law(_eigenvalues(weight, method))).alpha
+    return averaged(fit_power_law(_eigenvalues(weight, method))).alpha
 
 
 def _eigenvalues(weight: Float[Tensor, "*shape"], method: str) -> Float[Tensor, "models fits numbers"]:

@@ -16,7 +16,6 @@ from zoo.spectra.fits import FITS
 from zoo.spectra.measures import Values, column_of, full_eigenvalues, of_fits, of_full
 from zoo.spectra.null import null
 from zoo.spectra.reasons import NO_TAIL, why_no_fit
-from zoo.spectra.threads import threads_for
 
 Row = dict[str, str | float | None]
 _BLOCK = 1 << 22
@@ -51,11 +50,6 @@ def layer_row(weight: Weight, windows: Windows) -> Row:
         (1.0, 30.0, 'all eigenvalues of the tail are equal')
     """
     matrix = weight.matrix.detach().cpu()
-    with threads_for(*slices(matrix).shape[-2:]):
-        return _measured(weight, matrix, windows)
-
-
-def _measured(weight: Weight, matrix: Float[Tensor, "*shape"], windows: Windows) -> Row:
     whole, cut = full_eigenvalues(matrix), windowed_eigenvalues(matrix, windows)
     total = _sum_of_squares(matrix)
     rows, columns = slices(matrix).shape[-2:]

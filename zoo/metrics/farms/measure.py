@@ -9,7 +9,6 @@ from zoo.spectra import WINDOW, WINDOWS_PER_DIM, Fit, PowerLaw, Windows, fit_pow
 from zoo.spectra.measures import averaged
 from zoo.spectra.modes import Mode, chosen_mode
 from zoo.spectra.paper import paper_eigenvalues, paper_fit
-from zoo.spectra.threads import threads_for
 
 
 def eigenvalues(
@@ -82,12 +81,10 @@ def power_law(
         >>> power_law(torch.randn(64, 10, generator=torch.Generator().manual_seed(0))).tail.item()
         45.0
     """
-    high = WINDOW if window is None else window
-    with threads_for(high, high):
-        values = eigenvalues(
-            weight, window=window, aspect_ratio=aspect_ratio, windows_per_dim=windows_per_dim, mode=mode
-        )
-        return averaged(paper_fit(values, fit) if mode == "paper" else fit_power_law(values, fit))
+    values = eigenvalues(
+        weight, window=window, aspect_ratio=aspect_ratio, windows_per_dim=windows_per_dim, mode=mode
+    )
+    return averaged(paper_fit(values, fit) if mode == "paper" else fit_power_law(values, fit))
 
 
 def alpha(

@@ -10,7 +10,6 @@ from zoo.spectra import bulk as bulks
 from zoo.spectra.measures import full_eigenvalues
 from zoo.spectra.modes import Mode, chosen_mode
 from zoo.spectra.paper import paper_eigenvalues, paper_fit
-from zoo.spectra.threads import threads_for
 
 
 def eigenvalues(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch numbers"]:
@@ -64,11 +63,10 @@ def power_law(weight: Float[Tensor, "*shape"], *, fit: Fit = "median", mode: Mod
         >>> round(law.alpha.item(), 2), law.tail.item()
         (3.0, 500.0)
     """
-    with threads_for(*slices(weight).shape[-2:]):
-        if chosen_mode(mode) == "paper":
-            laws = paper_fit(paper_eigenvalues(weight, None), fit)
-            return PowerLaw(*(part[..., 0] for part in laws))
-        return fit_power_law(full_eigenvalues(weight), fit)
+    if chosen_mode(mode) == "paper":
+        laws = paper_fit(paper_eigenvalues(weight, None), fit)
+        return PowerLaw(*(part[..., 0] for part in laws))
+    return fit_power_law(full_eigenvalues(weight), fit)
 
 
 def alpha(
